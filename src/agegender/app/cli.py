@@ -1,0 +1,83 @@
+"""The command line: finds a command's module, runs it, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+import agegender
+from agegender.errors import AgeGenderError
+
+# command: (module with ``add_arguments`` and ``main``, what it does)
+COMMANDS = {
+    "pack": ("agegender.app.pack", "pack face datasets into RecordIO (create_dataset.py)"),
+    "ages": ("agegender.app.ages", "draw the age distribution of lists or records (show_age_distribution.py)"),
+    "train": ("agegender.app.train", "train a network on records (train.py)"),
+    "eval": ("agegender.app.evaluate", "score a model on records or a list (eval.py)"),
+    "infer": ("agegender.app.infer", "find faces in photos and tell age and gender (infer.py)"),
+}
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``agegender COMMAND ...`` and return the exit code: 0, 1 (data), 2 (usage), 130 (Ctrl-C)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="agegender", description=agegender.__doc__)
+    parser.add_argument("--version", action="version", version=f"agegender {agegender.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (_, summary) in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    if not arguments or arguments[0] not in COMMANDS:
+        parser.parse_args(arguments or ["--help"])
+    return run_command(arguments[0], arguments[1:], prog=f"agegender {arguments[0]}")
+
+
+def run(command: str) -> NoReturn:
+    """Run one command as a script of the checkout (``python train.py ...``) and leave with its exit code."""
+    sys.exit(run_command(command, sys.argv[1:], prog=os.path.basename(sys.argv[0])))
+
+
+def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
+    """Parse ``arguments`` for ``command``, run it and return its exit code. Errors become one line on stderr."""
+    module = importlib.import_module(COMMANDS[command][0])
+    args = _parser(module, prog=prog).parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly
+    try:
+        return int(module.main(args) or 0)
+    except AgeGenderError as error:
+        if args.debug:
+            raise
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        # A full disk, a missing folder, a file without permission: the system's own words name it well.
+        if args.debug:
+            raise
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        print(f"\n{prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser(module: ModuleType, *, prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=module.__doc__,
+        epilog=getattr(module, "EXAMPLES", None),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser

@@ -1,0 +1,67 @@
+"""The label convention: gender 0 = female, 1 = male; age in whole years 0..100; -1 = unknown."""
+
+from __future__ import annotations
+
+import math
+
+from agegender.errors import LabelError
+
+UNKNOWN = -1
+FEMALE = 0
+MALE = 1
+MAX_AGE = 100
+AGE_CLASSES = MAX_AGE + 1
+# People have been older, but not in these data sets: there a larger number is a typing error.
+OLDEST_PLAUSIBLE_AGE = 120
+
+
+def clean_gender(value: str | int | float) -> int:
+    """Return 0 (female), 1 (male) or -1 (unknown).
+
+    An empty string and ``nan`` mean unknown; the words female, woman, f, male, man, m are understood in any case.
+    Raises LabelError for anything else.
+    """
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _GENDER_WORDS:
+            return _GENDER_WORDS[text]
+    number = _to_number(value, what="gender", accepted="0 = female, 1 = male, -1 = unknown")
+    if math.isnan(number):
+        return UNKNOWN
+    if number not in (UNKNOWN, FEMALE, MALE):
+        raise LabelError(f"gender {value!r} is none of 0 = female, 1 = male, -1 = unknown")
+    return int(number)
+
+
+def clean_age(value: str | int | float) -> int:
+    """Return an age in 0..100, or -1 for unknown (empty, nan, -1).
+
+    101 to 120 become 100; fractions are cut to whole years lived. Raises LabelError for ages below 0 or over 120.
+    """
+    if isinstance(value, str) and not value.strip():
+        return UNKNOWN
+    number = _to_number(value, what="age", accepted="0..120, -1 = unknown")
+    if math.isnan(number) or number == UNKNOWN:
+        return UNKNOWN
+    if number < 0 or number >= OLDEST_PLAUSIBLE_AGE + 1:
+        raise LabelError(f"age {value!r} is not within 0..{OLDEST_PLAUSIBLE_AGE} (-1 = unknown)")
+    return min(int(number), MAX_AGE)
+
+
+_GENDER_WORDS = {
+    "": UNKNOWN,
+    "unknown": UNKNOWN,
+    "female": FEMALE,
+    "woman": FEMALE,
+    "f": FEMALE,
+    "male": MALE,
+    "man": MALE,
+    "m": MALE,
+}
+
+
+def _to_number(value: str | int | float, *, what: str, accepted: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise LabelError(f"{what} {value!r} is not a number ({accepted})") from None
