@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from agegender.app.cli import run  # noqa: E402
+from agegender.app.cli import run
 
 if __name__ == "__main__":
     run("infer")
