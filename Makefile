@@ -1,0 +1,40 @@
+# `make demo` shows the main job from packing to annotated photos; `make test` runs the checks and the tests.
+# Both set themselves up: a virtual environment in .venv with the exact versions of requirements.txt.
+
+.PHONY: setup demo test check bench clean
+.NOTPARALLEL:
+
+# MXNet 1.9.1 and numpy 1.26 exist for Python 3.11 and 3.12.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(if $(shell $(p) -c "print(1)" 2>/dev/null),$(p))))
+BIN := .venv/bin
+PY := $(BIN)/python
+READY := .venv/.ready
+DEMO := runs/demo
+
+setup: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11 or 3.12"; exit 1; }
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if v in ((3, 11), (3, 12)) else f'Python {v[0]}.{v[1]} has no MXNet wheel: run make PYTHON=python3.11 (or 3.12)')"
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PY) -m pip check
+	@touch $(READY)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check
+	$(PY) -m pytest
+
+bench: setup
+	$(PY) benchmarks/loader.py
+	$(PY) benchmarks/packing.py
+	$(PY) benchmarks/train_cpu.py
+	$(PY) benchmarks/open_index.py
+
+clean:
+	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache runs/demo
