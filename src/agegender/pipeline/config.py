@@ -1,0 +1,53 @@
+"""What the loader does to images on their way into a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agegender.config import option
+from agegender.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """Augmentation and fault handling. Raises UsageError for values out of range."""
+
+    rand_mirror: bool = option(True, help="mirror half of the faces")
+    cutoff: int = option(
+        0, help="side in pixels of a grey square put over half of the faces at a random place, 0 = off", metavar="PX"
+    )
+    color: float = option(
+        0.0,
+        help="strength of random brightness, contrast and saturation, each within 1 +- STRENGTH",
+        metavar="STRENGTH",
+    )
+    jitter: float = option(
+        0.0,
+        help="crop jitter: scale within 1 +- SHARE, shift within SHARE / 2 of the side, rotation within SHARE radians",
+        metavar="SHARE",
+    )
+    jpeg: float = option(
+        0.0, help="share of faces that are damaged by a second, coarse JPEG compression", metavar="SHARE"
+    )
+    bad_records: str = option(
+        "stop", choices=("stop", "skip"), help="on a bad record: stop and name it, or count it and take the next one"
+    )
+    loader_threads: int = option(0, help="threads that decode and augment, 0 = one per usable core", metavar="N")
+
+    def __post_init__(self) -> None:
+        for name, value, highest in (
+            ("color", self.color, 1.0),
+            ("jitter", self.jitter, 0.5),
+            ("jpeg", self.jpeg, 1.0),
+            ("cutoff", self.cutoff, float("inf")),
+            ("loader_threads", self.loader_threads, 256.0),
+        ):
+            if not 0 <= value <= highest:
+                accepted = "0 or more" if highest == float("inf") else f"within 0..{highest:g}"
+                raise UsageError(f"{name} {value} is not {accepted}")
+        if self.bad_records not in ("stop", "skip"):
+            raise UsageError(f"bad_records {self.bad_records!r} is neither 'stop' nor 'skip'")
+
+
+# Nothing random: what scoring uses.
+PLAIN = LoaderConfig(rand_mirror=False)

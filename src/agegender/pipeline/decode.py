@@ -1,0 +1,73 @@
+"""Turn the body of a record into an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from agegender.errors import ImageError
+
+JPEG_START = b"\xff\xd8"
+# A record holds a crop. A header that claims more than this is damaged, and would cost gigabytes.
+MOST_PIXELS = 50_000_000
+
+Image = npt.NDArray[np.uint8]
+
+
+class Decoder:
+    """Decode bodies into memory that is kept from one image to the next. One per thread."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(112 * 112 * 3, np.uint8)
+
+    def decode(self, body: bytes | memoryview) -> Image:
+        """Return the image, uint8 (h, w, 3) RGB; it is overwritten by the next call.
+
+        JPEG goes through simplejpeg (which releases the GIL), anything else, and CMYK, through OpenCV. Raises
+        ImageError saying what is wrong with the body.
+        """
+        if body[:2] != JPEG_START:
+            return _decode_other(body)
+        try:
+            image: Image = simplejpeg.decode_jpeg(body, buffer=self._memory)
+        except ValueError:
+            return self._decode_unusual(body)
+        return image
+
+    def _decode_unusual(self, body: bytes | memoryview) -> Image:
+        """Decode a JPEG that is larger than the memory so far, or in a colour space simplejpeg refuses."""
+        try:
+            height, width, space, _ = simplejpeg.decode_jpeg_header(body)
+            _check_pixels(height, width)
+            if space == "CMYK":
+                return _decode_other(body)
+            if height * width * 3 > self._memory.size:
+                self._memory = np.empty(height * width * 3, np.uint8)
+            image: Image = simplejpeg.decode_jpeg(body, buffer=self._memory)
+        except ValueError as error:
+            raise ImageError(f"damaged JPEG ({str(error).strip().rstrip('.')})") from None
+        return image
+
+
+def _decode_other(body: bytes | memoryview) -> Image:
+    if len(body) == 0:
+        raise ImageError("empty body")
+    try:
+        # Orientation is ignored, as the JPEG path does: a crop is stored upright.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image: Any = cv2.imdecode(np.frombuffer(body, np.uint8), flags)
+    except cv2.error:
+        image = None  # raised, rather than None returned, for sizes over OpenCV's own limit
+    if image is None:
+        raise ImageError(f"body of {len(body)} bytes is no image (it starts with {bytes(body[:4]).hex(' ')})")
+    _check_pixels(*image.shape[:2])
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise ImageError(f"image of {width}x{height} pixels is too large for a record (at most {MOST_PIXELS:,})")

@@ -1,0 +1,73 @@
+"""What a packed set says about itself: ``train.json`` beside ``train.rec``."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agegender.errors import DataError
+
+FORMAT = 1
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetInfo:
+    """The parts of ``train.json`` that training and scoring need.
+
+    ``template`` is ``{"name", "points", "size"}`` of the crop the faces are in; ``labels`` names the label columns;
+    ``body`` is ``jpeg`` or ``float32``; ``sha256`` has a digest per file name; ``raw`` is the whole JSON.
+    """
+
+    path: Path
+    records: int
+    split: str
+    template: dict[str, Any]
+    labels: str
+    body: str
+    sha256: dict[str, str]
+    synthetic: bool
+    raw: dict[str, Any]
+
+
+def read_set_info(records: Path | str) -> SetInfo | None:
+    """Return what the JSON beside ``records`` (a .rec, one shard of several, or their common stem) says.
+
+    None where there is none, as beside sets that other tools wrote. Raises DataError where it can't be understood.
+    """
+    path = info_path(records)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        raw = json.loads(text)
+        if not isinstance(raw, dict):
+            raise TypeError("not a JSON object")
+        if raw.get("format") != FORMAT:
+            raise DataError(f"{path}: format {raw.get('format')!r} is not {FORMAT}; it was packed by another version")
+        return SetInfo(
+            path=path,
+            records=int(raw["records"]),
+            split=str(raw.get("split", "")),
+            template=dict(raw["template"]),
+            labels=str(raw.get("labels", "gender,age")),
+            body=str(raw.get("body", "jpeg")),
+            sha256=dict(raw.get("sha256", {})),
+            synthetic=bool(raw.get("synthetic", False)),
+            raw=raw,
+        )
+    except KeyError as error:
+        raise DataError(f"{path}: {error.args[0]!r} is missing") from None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: not readable as a set description ({error})") from None
+
+
+def info_path(records: Path | str) -> Path:
+    """Return where the JSON of a set lies: ``train.json`` for ``train.rec`` and for ``train-00000-of-00012.rec``."""
+    path = Path(records)
+    stem = path.name.removesuffix(".rec")
+    return path.with_name(_SHARD.sub("", stem) + ".json")
