@@ -1,0 +1,69 @@
+"""The public datasets that we read, each by its folder under ``dataset/``; one small file each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from agegender.dataset.problems import Problem, Problems
+from agegender.dataset.sources.afad import AFAD
+from agegender.dataset.sources.agedb import AgeDB
+from agegender.dataset.sources.base import BAD_LABEL, BAD_NAME, MISSING, Source
+from agegender.dataset.sources.list_file import ListSource
+from agegender.dataset.sources.megaage_asian import MegaAgeAsian
+from agegender.dataset.sources.utkface import UTKFace
+from agegender.errors import UsageError
+
+__all__ = [
+    "BAD_LABEL",
+    "BAD_NAME",
+    "MISSING",
+    "SOURCES",
+    "Problem",
+    "Problems",
+    "Source",
+    "find_sources",
+    "list_source",
+    "synthetic_source",
+]
+
+SOURCES: dict[str, Source] = {source.name: source for source in (AgeDB(), MegaAgeAsian(), AFAD(), UTKFace())}
+
+
+def find_sources(root: Path, names: Sequence[str] | None = None) -> list[Source]:
+    """Return the sources whose folder lies under ``root``; with ``names``, exactly those.
+
+    Raises UsageError for a name that no source has, and for a named source that is not there.
+    """
+    if not names:
+        return [source for source in SOURCES.values() if source.found(root)]
+    chosen = [_by_name(name) for name in dict.fromkeys(names)]
+    for source in chosen:
+        if not source.found(root):
+            raise UsageError(f"source {source.name!r} is not under {root}; expected {source.hint}")
+    return chosen
+
+
+def list_source(file: Path | str) -> Source:
+    """Return the source of one list file. Raises UsageError when it does not exist."""
+    source = ListSource(file)
+    if not source.found(Path()):
+        raise UsageError(f"list file {str(file)!r} does not exist")
+    return source
+
+
+def synthetic_source(count: int, *, seed: int = 0, size: int = 112) -> Source:
+    """Return ``count`` drawn faces as a source; raises UsageError for a negative count."""
+    from agegender.dataset.sources.synthetic import Synthetic  # draws with cv2, which nothing else here needs
+
+    return Synthetic(count, seed=seed, size=size)
+
+
+def _by_name(name: str) -> Source:
+    known = {source.lower(): source for source in SOURCES}
+    if name.lower() in known:
+        return SOURCES[known[name.lower()]]
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"; did you mean {known[close[0]]!r}?" if close else ";"
+    raise UsageError(f"unknown source {name!r}{hint} ({', '.join(SOURCES)}; own data: --list FILE)")

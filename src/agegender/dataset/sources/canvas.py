@@ -1,0 +1,84 @@
+"""A small drawing surface in unit coordinates: soft polygons and lines, with one pose for everything on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Colour = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float64]
+_SHIFT = 4  # cv2 takes coordinates as fixed-point numbers with this many fractional bits
+
+
+class Canvas:
+    """A square picture, uint8 (size, size, 3) RGB, that is drawn on in coordinates 0..1 (x to the right, y down).
+
+    ``pose`` = (roll in radians, scale, shift x, shift y) is applied round the middle to everything drawn.
+    """
+
+    def __init__(self, background: npt.NDArray[np.uint8], *, pose: tuple[float, float, float, float]) -> None:
+        self.pixels = background
+        self.size = background.shape[0]
+        roll, scale, shift_x, shift_y = pose
+        cos, sin = math.cos(roll) * scale, math.sin(roll) * scale
+        self._turn = np.array([[cos, sin], [-sin, cos]]) * self.size
+        self._origin = np.array([0.5 + shift_x, 0.5 + shift_y]) * self.size
+        self._scale = scale * self.size
+
+    def fill(self, points: Points, colour: Colour, *, alpha: float = 1.0, blur: float = 0.0) -> None:
+        """Fill a polygon, points (n, 2). ``blur`` is the width of its soft edge."""
+        self._draw(points, colour, alpha=alpha, blur=blur, width=None)
+
+    def line(self, points: Points, colour: Colour, *, width: float, alpha: float = 1.0, blur: float = 0.0) -> None:
+        """Draw an open line through ``points`` (n, 2)."""
+        self._draw(points, colour, alpha=alpha, blur=blur, width=width)
+
+    def _draw(self, points: Points, colour: Colour, *, alpha: float, blur: float, width: float | None) -> None:
+        placed = (points - 0.5) @ self._turn + self._origin
+        thick = 0 if width is None else max(1, round(width * self._scale))
+        sigma = blur * self._scale
+        margin = math.ceil(3 * sigma) + thick + 2
+        left, top = (max(0, math.floor(low) - margin) for low in placed.min(axis=0))
+        right, bottom = (min(self.size, math.ceil(high) + margin) for high in placed.max(axis=0))
+        if alpha <= 0.0 or left >= right or top >= bottom:
+            return
+        fixed = np.round((placed - (left, top)) * (1 << _SHIFT)).astype(np.int32)[None]
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        if width is None:
+            cv2.fillPoly(mask, fixed, 255, lineType=cv2.LINE_AA, shift=_SHIFT)  # type: ignore[call-overload]
+        else:
+            cv2.polylines(mask, fixed, False, 255, thick, cv2.LINE_AA, _SHIFT)  # type: ignore[call-overload]
+        if sigma > 0.3:
+            mask = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)  # type: ignore[assignment]
+        weight = (mask.astype(np.float32) * (alpha / 255.0))[:, :, None]
+        area = self.pixels[top:bottom, left:right]
+        area[:] = (area + weight * (colour - area) + 0.5).astype(np.uint8)
+
+
+def ellipse(x: float, y: float, width: float, height: float, *, square: float = 1.0) -> Points:
+    """Return the outline of an ellipse with these half axes; ``square`` below 1 makes its corners fuller."""
+    angle = np.linspace(0.0, 2.0 * math.pi, 48, endpoint=False)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack(
+        [x + width * np.sign(cos) * np.abs(cos) ** square, y + height * np.sign(sin) * np.abs(sin) ** square], axis=1
+    )
+
+
+def curve(*points: Sequence[float]) -> Points:
+    """Return a smooth line through two, three or more points (Catmull-Rom)."""
+    knots = np.asarray(points, np.float64)
+    padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
+    t = np.linspace(0.0, 1.0, 8, endpoint=False)[:, None]
+    pieces = []
+    for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:]):
+        pieces.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * (b - c) + d - a) * t**3))
+    return np.concatenate([*pieces, knots[-1:]])
+
+
+def mirrored(points: Points, middle: float) -> Points:
+    """Return the points reflected at the vertical line x = ``middle``."""
+    return np.stack([2 * middle - points[:, 0], points[:, 1]], axis=1)
