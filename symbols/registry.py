@@ -1,24 +1,25 @@
-"""The networks that exist. A new one is a file with its builder and a line here."""
+"""The networks that exist. A new one is a file with its builder and an entry here.
+
+Builders are named, not imported: this table can be read (for ``--help``, for defaults) without loading MXNet.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-
-from symbols.blocks import Symbol
-from symbols.ssrnet import ssrnet
 
 HEADS = ("dex", "ssr")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A builder with its defaults: input (3,H,W), embedding, head and how it is usually trained."""
+    """A builder (``module:function``) with its defaults: input (3,H,W), embedding, head and how it is trained."""
 
     name: str
-    builder: Callable[..., Symbol]
+    builder: str
     data_shape: tuple[int, int, int] = (3, 112, 112)
     embedding: int = 512
     head: str = "dex"
@@ -33,8 +34,20 @@ NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
         Network(
+            name="r50",
+            builder="symbols.resnet:resnet",
+            embedding=512,
+            arguments=MappingProxyType({"num_layers": 50, "version_input": 1, "version_output": "E"}),
+        ),
+        Network(
+            name="m50",
+            builder="symbols.mobilenet:mobilenet",
+            embedding=256,
+            arguments=MappingProxyType({"width": 1.0, "version_input": 1, "version_output": "GAP"}),
+        ),
+        Network(
             name="ssrnet",
-            builder=ssrnet,
+            builder="symbols.ssrnet:ssrnet",
             data_shape=(3, 64, 64),
             embedding=64,
             heads=("dex", "ssr"),
@@ -54,8 +67,8 @@ def build(
     embedding: int | None = None,
     data_shape: tuple[int, int, int] | None = None,
     **arguments: Any,
-) -> Symbol:
-    """Build the inference graph of ``network``: ``data`` (N,3,H,W) float32 RGB 0..255; ``symbols.heads`` has its outputs.
+) -> Any:
+    """Build the inference graph of ``network``: ``data`` (N,3,H,W) float32 RGB 0..255 in, outputs as in ``heads``.
 
     What is not given is the network's default; ``arguments`` are the network's own (``NETWORKS[name].arguments``).
     Raises ValueError for an unknown network, head or argument and for a shape that the network can't take.
@@ -76,4 +89,6 @@ def build(
     if unknown:
         accepted = ", ".join(entry.arguments) or "none"
         raise ValueError(f"unknown argument {unknown[0]!r} for {network} ({accepted})")
-    return entry.builder(head=head, embedding=embedding, data_shape=shape, **{**entry.arguments, **arguments})
+    module, function = entry.builder.split(":")
+    builder: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return builder(head=head, embedding=embedding, data_shape=shape, **{**entry.arguments, **arguments})
