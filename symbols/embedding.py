@@ -25,8 +25,8 @@ def embedding(body: Symbol, units: int, *, version: str, act: str, side: tuple[i
     """Return ``fc1`` (N,units) from the map ``body`` (N,channels,h,w), ``side`` = (h, w).
 
     ``E`` BatchNorm, dropout 0.4, dense, BatchNorm; ``FC`` and ``I`` the same without dropout; ``J`` dense, BatchNorm;
-    ``F``, ``G``, ``H`` as E, FC, J but without the last BatchNorm; ``GAP`` BatchNorm, activation ``act``, global average,
-    dense, BatchNorm; ``GDC`` a depthwise convolution over the whole map, dense, BatchNorm (MobileFaceNet).
+    ``F``, ``G``, ``H`` as E, FC, J but without the last BatchNorm; ``GAP`` BatchNorm, activation ``act``, global
+    average, dense, BatchNorm; ``GDC`` a depthwise convolution over the whole map, dense, BatchNorm (MobileFaceNet).
     Raises ValueError for another version.
     """
     if version in DENSE_VERSIONS:
@@ -46,8 +46,9 @@ def embedding(body: Symbol, units: int, *, version: str, act: str, side: tuple[i
 
 
 def stem(data: Symbol, filters: int, *, version: int, act: str) -> Symbol:
-    """Return the first block's map: ``version`` 1 convolves 3x3 at full size (for 112x112), 0 7x7/2 and pools (224x224).
+    """Return the first block's map.
 
+    ``version`` 1 convolves 3x3 at full size (for 112x112), 0 convolves 7x7 at stride 2 and pools (for 224x224).
     Raises ValueError for another version.
     """
     if version == 1:
