@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def builders() -> dict[str, Callable[[], Any]]:
     for name, network in symbols.NETWORKS.items():
         for head in network.heads:
             key = name if head == network.head else f"{name}-{head}"
-            found[key] = lambda name=name, head=head: symbols.build(name, head=head)
+            found[key] = partial(symbols.build, name, head=head)
     return found | {"mtcnn_pnet": mtcnn.pnet, "mtcnn_rnet": mtcnn.rnet, "mtcnn_onet": mtcnn.onet}
 
 
