@@ -88,7 +88,7 @@ class FaceReader:
             try:
                 label, image = self._read(position, decoder)
             except _BadRecordError as error:
-                self._report(position, str(error))
+                self._report(position, error)
                 position, label, image = self._replacement(int(slots[row]), order, decoder)
                 positions[row] = position
             labels.append(label)
@@ -106,11 +106,12 @@ class FaceReader:
 
     def _read(self, position: int, decoder: Decoder) -> tuple[Sequence[float], Image]:
         try:
-            payload = self._records.read(position)
-            label, body = self._split(payload)
+            label, body = self._split(self._records.read(position))
             return label, decoder.decode(body)
-        except (ImageError, RecordError) as error:
+        except ImageError as error:
             raise _BadRecordError(str(error)) from None
+        except RecordError as error:
+            raise _BadRecordError(str(error), named=True) from None
 
     def _split(self, payload: bytes | memoryview) -> tuple[Sequence[float], memoryview]:
         """Return the labels (gender, age first) and the body of a record."""
@@ -134,10 +135,11 @@ class FaceReader:
             raise _BadRecordError(f"age {age:g} is not within 0..{MAX_AGE} (-1 = unknown)")
         return label, memoryview(payload)[end:]
 
-    def _report(self, position: int, reason: str) -> None:
+    def _report(self, position: int, bad: _BadRecordError) -> None:
         if self._config.bad_records == "stop":
-            raise RecordError(self._named(position, reason))
-        self._bad[position] = reason
+            named = str(bad) if bad.named else self._named(position, str(bad))
+            raise RecordError(f"{named} (--bad_records skip passes over such records)")
+        self._bad[position] = str(bad)
 
     def _replacement(
         self, slot: int, order: npt.NDArray[np.integer[Any]], decoder: Decoder
@@ -150,9 +152,9 @@ class FaceReader:
             try:
                 return position, *self._read(position, decoder)
             except _BadRecordError as error:
-                self._report(position, str(error))
-        position, reason = next(iter(sorted(self._bad.items())))
-        raise RecordError(f"none of the {len(order)} records can be used; first: {self._named(position, reason)}")
+                self._report(position, error)
+        key, path, reason = self.skipped[0]
+        raise RecordError(f"none of the {len(order)} records can be used; the first: {path}: record {key}: {reason}")
 
     def _named(self, position: int, reason: str) -> str:
         return f"{self._records.path_of(position)}: record {self._records.keys[position]}: {reason}"
@@ -173,4 +175,8 @@ class FaceReader:
 
 
 class _BadRecordError(Exception):
-    """A record that can't be used, without its name."""
+    """A record that can't be used; ``named`` where the message has its file and key already."""
+
+    def __init__(self, reason: str, *, named: bool = False) -> None:
+        super().__init__(reason)
+        self.named = named
