@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from agegender.dataset.face_record import SPLITS, FaceSample
-from agegender.dataset.problems import Problems
-from agegender.dataset.sources.base import BAD_LABEL
+from agegender.dataset.problems import BAD_LABEL, Problems
 from agegender.errors import LabelError
 from agegender.files import atomic_path
 from agegender.labels import UNKNOWN, clean_age, clean_gender
@@ -147,10 +146,11 @@ def _sample(cells: dict[str, str], file: Path) -> FaceSample:
 def _resolved(text: str, folder: Path) -> Path:
     """Return the path meant by a list in ``folder``: from there, else from the current folder."""
     candidates = [text] if "\\" not in text else [text, text.replace("\\", "/")]
+    base = str(folder)
     for candidate in candidates:
-        for path in (folder / candidate, Path(candidate)):
-            if path.exists():
-                return path
+        for path in (os.path.join(base, candidate), candidate):  # noqa: PTH118  # pathlib is five times as slow here
+            if os.path.exists(path):  # noqa: PTH110
+                return Path(path)
     return folder / candidates[-1]
 
 

@@ -11,6 +11,14 @@ from typing import NamedTuple
 from agegender.files import atomic_path
 
 
+# Reasons for leaving a face out. Packing has further ones (no face found, unreadable image).
+BAD_NAME = "bad name"
+BAD_LABEL = "bad label"
+MISSING = "missing file"
+DUPLICATE = "duplicate"
+CONTRADICTION = "contradiction"
+
+
 class Problem(NamedTuple):
     """One face that was left out: its file, its source, the reason in a word or two, and the detail."""
 

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from agegender.dataset.problems import Problem, Problems
+from agegender.dataset.problems import BAD_LABEL, BAD_NAME, MISSING, Problem, Problems
 from agegender.dataset.sources.afad import AFAD
 from agegender.dataset.sources.agedb import AgeDB
-from agegender.dataset.sources.base import BAD_LABEL, BAD_NAME, MISSING, Source
+from agegender.dataset.sources.base import Source
 from agegender.dataset.sources.list_file import ListSource
 from agegender.dataset.sources.megaage_asian import MegaAgeAsian
 from agegender.dataset.sources.utkface import UTKFace

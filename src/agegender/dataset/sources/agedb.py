@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agegender.dataset.face_record import FaceSample
-from agegender.dataset.problems import Problems
-from agegender.dataset.sources.base import BAD_NAME, Source, image_files
+from agegender.dataset.problems import BAD_NAME, Problems
+from agegender.dataset.sources.base import Source, image_files
 
 _NAME = re.compile(r"\d+_(.+)_(\d+)_([mf])", re.IGNORECASE)
 

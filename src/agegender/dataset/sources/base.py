@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from agegender.dataset.face_record import FaceSample
-from agegender.dataset.problems import Problems
+from agegender.dataset.problems import BAD_LABEL, Problems
 from agegender.errors import LabelError
 from agegender.labels import clean_age, clean_gender
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
-# Reasons for leaving a face out. Packing has further ones (no face found, unreadable image).
-BAD_NAME = "bad name"
-BAD_LABEL = "bad label"
-MISSING = "missing file"
 
 
 class Source(ABC):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.list_file import read_list, source_name
-from agegender.dataset.problems import Problems
-from agegender.dataset.sources.base import MISSING, Source
+from agegender.dataset.problems import MISSING, Problems
+from agegender.dataset.sources.base import Source
 
 
 class ListSource(Source):

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agegender.dataset.face_record import FaceSample
-from agegender.dataset.problems import Problems
-from agegender.dataset.sources.base import MISSING, Source
+from agegender.dataset.problems import MISSING, Problems
+from agegender.dataset.sources.base import Source
 from agegender.errors import DataError
 from agegender.labels import UNKNOWN
 

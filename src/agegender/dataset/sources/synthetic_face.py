@@ -223,7 +223,9 @@ def _mouth(canvas: Canvas, looks: Looks) -> None:
     left, right = (MIDDLE - reach, MOUTH_Y - smile), (MIDDLE + reach, MOUTH_Y - smile)
     upper = curve(left, (MIDDLE - 0.045, MOUTH_Y - high), (MIDDLE, MOUTH_Y - high * 0.7))
     upper = np.concatenate([upper, mirrored(upper, MIDDLE)[::-1]])
-    lower = curve(right, (MIDDLE + 0.07, MOUTH_Y + high), (MIDDLE, MOUTH_Y + high * 1.4), (MIDDLE - 0.07, MOUTH_Y + high), left)
+    lower = curve(
+        right, (MIDDLE + 0.07, MOUTH_Y + high), (MIDDLE, MOUTH_Y + high * 1.4), (MIDDLE - 0.07, MOUTH_Y + high), left
+    )
     canvas.fill(np.concatenate([upper, lower]), looks.lips, blur=0.003)
     middle = curve(left, (MIDDLE, MOUTH_Y + 0.006), right)
     canvas.line(middle, looks.lips * np.float32(0.45), width=0.010, alpha=0.85)

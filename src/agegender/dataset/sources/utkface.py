@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agegender.dataset.face_record import SPLITS, FaceSample
-from agegender.dataset.problems import Problems
-from agegender.dataset.sources.base import BAD_NAME, Source, image_files
+from agegender.dataset.problems import BAD_NAME, Problems
+from agegender.dataset.sources.base import Source, image_files
 from agegender.errors import DataError
 from agegender.labels import FEMALE, MALE
 
