@@ -1,0 +1,29 @@
+"""Running a saved graph forward. Importing this room loads no executor's library; opening one does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agegender.errors import UsageError
+from agegender.executor.base import Executor
+from agegender.graph.checkpoint import Checkpoint
+
+__all__ = ["ENGINES", "Executor", "open_executor"]
+
+ENGINES = ("mxnet",)
+
+
+def open_executor(
+    checkpoint: Checkpoint, *, engine: str = "mxnet", gpu_ids: str | Sequence[int] | None = None
+) -> Executor:
+    """Return ``checkpoint`` ready to run on ``engine``, on the GPUs ``gpu_ids`` (None: the first one, else the CPU).
+
+    Raises UsageError for an unknown engine, DeviceError for a GPU or library that is not there, CheckpointError and
+    GraphError for a checkpoint that the engine can't run.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"unknown executor {engine!r} ({', '.join(ENGINES)})")
+    from agegender.executor.devices import contexts
+    from agegender.executor.mxnet_executor import MXNetExecutor
+
+    return MXNetExecutor(checkpoint.graph, checkpoint.params, contexts=contexts(gpu_ids))

@@ -1,0 +1,166 @@
+"""The reference executor: MXNet's own engine runs the graph, forward only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agegender.errors import CheckpointError, GraphError
+from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.graph.symbol import Graph
+
+# Bound executors that are kept per device, one for each (batch, height, width): a photo's pyramid has about ten sizes.
+_KEPT = 16
+# A batch runs padded in an executor that is bound for at most this many times its size: binding costs more than that.
+_SLACK = 1.25
+
+
+class MXNetExecutor:
+    """Runs a graph on MXNet for any batch and image size. Not for two threads at once."""
+
+    def __init__(
+        self,
+        graph: Graph | str,
+        params: Mapping[str, npt.NDArray[Any]],
+        *,
+        contexts: Sequence[Any] | None = None,
+    ) -> None:
+        """Load ``graph`` (or its JSON) with ``params`` (``arg:fc1_weight``, ``aux:...``) onto each of ``contexts``.
+
+        The default is the processor. With several contexts a batch is divided among them. Floating-point parameters
+        of other widths become float32. Raises CheckpointError for a missing parameter, GraphError for an operator that
+        MXNet does not have.
+        """
+        mx = load_mxnet()
+        self._graph = Graph.from_json(graph) if isinstance(graph, str) else graph
+        self.outputs = self._graph.outputs()
+        self.input = _input_name(self._graph)
+        symbol = _load_symbol(self._graph)
+        arguments = [name for name in self._graph.arguments() if name != self.input]
+        args = _parameters(params, "arg", arguments)
+        aux = _parameters(params, "aux", self._graph.aux())
+        shapes = {name: array.shape for name, array in (args | aux).items()}
+        self._checked_shapes: set[tuple[int, ...]] = set()
+        self._symbol = symbol
+        self._shapes = shapes
+        self._devices = [_Device(symbol, self.input, args, aux, context) for context in contexts or [mx.cpu()]]
+
+    def forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        """Return the outputs by name for ``data`` (n, 3, height, width) float32; n may be 0.
+
+        Raises CheckpointError where a parameter's shape does not fit this image size.
+        """
+        data = np.asarray(data, np.float32)
+        if data.ndim != 4:
+            raise ValueError(f"data has shape {data.shape}, not (n, channels, height, width)")
+        self._check_shapes(data.shape[1:])
+        if len(data) == 0:
+            # MXNet has no empty batches; the shapes come from a batch of one.
+            return {name: array[:0] for name, array in self.forward(np.zeros((1, *data.shape[1:]), np.float32)).items()}
+        devices = self._devices[: len(data)]
+        parts = np.array_split(data, len(devices))
+        # Every device gets its part before the first result is waited for.
+        pending = [device.start(part) for device, part in zip(devices, parts, strict=True)]
+        results = [[array.asnumpy()[:count] for array in arrays] for arrays, count in pending]
+        joined = [np.concatenate(pieces) if len(pieces) > 1 else pieces[0] for pieces in zip(*results, strict=True)]
+        return dict(zip(self.outputs, joined, strict=True))
+
+    def _check_shapes(self, image: tuple[int, ...]) -> None:
+        """Compare every parameter with what the graph wants for images of this size."""
+        if image in self._checked_shapes:
+            return
+        mx = load_mxnet()
+        try:
+            wanted, _, wanted_aux = self._symbol.infer_shape(**{self.input: (1, *image)})
+        except mx.MXNetError as error:
+            raise CheckpointError(f"the graph can't take images of shape {image}: {_first_line(error)}") from error
+        names = [*self._symbol.list_arguments(), *self._symbol.list_auxiliary_states()]
+        for name, shape in zip(names, [*(wanted or ()), *(wanted_aux or ())], strict=False):
+            given = self._shapes.get(name)
+            if given is not None and given != shape:
+                raise CheckpointError(
+                    f"parameter {name} has shape {given}, the graph wants {shape} for images of shape {image}"
+                )
+        self._checked_shapes.add(image)
+
+
+class _Device:
+    """The parameters on one context, and the executors that are bound there."""
+
+    def __init__(
+        self, symbol: Any, input_name: str, args: Mapping[str, Any], aux: Mapping[str, Any], context: Any
+    ) -> None:
+        nd = load_mxnet().nd
+        self._symbol = symbol
+        self._input = input_name
+        self._context = context
+        self._args = {name: nd.array(array, ctx=context, dtype=array.dtype) for name, array in args.items()}
+        self._aux = {name: nd.array(array, ctx=context, dtype=array.dtype) for name, array in aux.items()}
+        self._bound: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+
+    def start(self, data: npt.NDArray[np.float32]) -> tuple[list[Any], int]:
+        """Begin to compute; return the outputs (of which the first rows count) and how many rows that are."""
+        executor = self._executor(data.shape)
+        held = executor.arg_dict[self._input]
+        if len(data) < held.shape[0]:
+            padding = np.zeros((held.shape[0] - len(data), *data.shape[1:]), np.float32)
+            held[:] = np.concatenate([data, padding])
+        else:
+            held[:] = data
+        return executor.forward(is_train=False), len(data)
+
+    def _executor(self, shape: tuple[int, ...]) -> Any:
+        fitting = [
+            bound for bound in self._bound if bound[1:] == shape[1:] and shape[0] <= bound[0] <= shape[0] * _SLACK
+        ]
+        key = min(fitting) if fitting else shape
+        if key in self._bound:
+            self._bound.move_to_end(key)
+            return self._bound[key]
+        held = load_mxnet().nd.zeros(shape, ctx=self._context)
+        executor = self._symbol.bind(
+            self._context, {**self._args, self._input: held}, grad_req="null", aux_states=self._aux
+        )
+        self._bound[key] = executor
+        if len(self._bound) > _KEPT:
+            self._bound.popitem(last=False)
+        return executor
+
+
+def _input_name(graph: Graph) -> str:
+    arguments = graph.arguments()
+    if not arguments:
+        raise GraphError("the graph has no input")
+    return "data" if "data" in arguments else arguments[0]
+
+
+def _parameters(params: Mapping[str, npt.NDArray[Any]], kind: str, names: list[str]) -> dict[str, npt.NDArray[Any]]:
+    """Pick the parameters that the graph uses; floats become float32, which is what images are."""
+    picked: dict[str, npt.NDArray[Any]] = {}
+    for name in names:
+        array = params.get(f"{kind}:{name}")
+        if array is None:
+            raise CheckpointError(f"parameter {name} is missing ({kind}:{name} is not in the checkpoint)")
+        picked[name] = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+    return picked
+
+
+def _load_symbol(graph: Graph) -> Any:
+    mx = load_mxnet()
+    try:
+        return mx.sym.load_json(graph.to_json())
+    except mx.MXNetError as error:
+        known = set(mx.operator.get_all_registered_operators())
+        for node in graph.nodes:
+            if not node.is_variable and node.op not in known:
+                raise GraphError(f"node {node.name!r}: MXNet has no operator {node.op!r}") from error
+        raise GraphError(f"MXNet can't read the graph: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,132 @@
+"""Finding a model by what a user calls it: a path, a name, or nothing at all."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import agegender
+from agegender.errors import UsageError
+from agegender.graph.checkpoint import params_path, saved_epochs, symbol_path
+
+DEFAULT_MODEL = "ssrnet"
+MODELS_VARIABLE = "AGEGENDER_MODELS"
+_SYMBOL = "-symbol.json"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Where a model lies: its prefix, the epoch asked for (None: the best), and in words why it was this one."""
+
+    prefix: Path
+    epoch: int | str | None
+    origin: str
+
+
+def find_model(name: str | None = None, *, runs: Path | str = "runs") -> ModelRef:
+    """Find the model that ``name`` means.
+
+    ``name`` is ``PREFIX,EPOCH`` (EPOCH a number, best or last), ``PREFIX`` alone, a file or the folder of a checkpoint,
+    or the name of a folder in ``$AGEGENDER_MODELS``, the checkout's models/ or the installed package's. None is the
+    newest run in ``runs``, and where there is none the shipped default. Raises UsageError with what there is.
+    """
+    if name is None:
+        return _default(Path(runs))
+    text, epoch = _split(name)
+    prefix, epoch_of_file = _as_path(Path(text).expanduser())
+    if prefix is not None:
+        return ModelRef(prefix, epoch if epoch is not None else epoch_of_file, f"the path {text}")
+    models = known_models()
+    if text in models:
+        return ModelRef(models[text], epoch, f"the model {text!r} in {models[text].parent.parent}")
+    close = difflib.get_close_matches(text, models, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    there = ", ".join(sorted(models)) or "none"
+    raise UsageError(
+        f"there is no model {text!r}{hint}: no file {text}{_SYMBOL}, and no model of that name (models here: {there})"
+    )
+
+
+def known_models() -> dict[str, Path]:
+    """Return the models that can be called by name: name -> prefix. Earlier places hide later ones."""
+    models: dict[str, Path] = {}
+    for folder in model_folders():
+        if not folder.is_dir():
+            continue
+        for entry in sorted(folder.iterdir()):
+            prefix = entry / entry.name
+            if symbol_path(prefix).is_file():
+                models.setdefault(entry.name, prefix)
+    return models
+
+
+def model_folders() -> Iterator[Path]:
+    """Yield the folders that models are looked up in, whether they exist or not, the most wanted first."""
+    for folder in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep):
+        if folder:
+            yield Path(folder).expanduser()
+    package = Path(agegender.__file__).resolve().parent
+    checkout = package.parents[1]
+    # Only a checkout has it there; in site-packages that place belongs to others.
+    if (checkout / "pyproject.toml").is_file():
+        yield checkout / "models"
+    yield package / "models"
+
+
+def _default(runs: Path) -> ModelRef:
+    newest = _newest_run(runs)
+    if newest is not None:
+        return ModelRef(newest, None, f"the newest run in {runs}")
+    models = known_models()
+    if DEFAULT_MODEL in models:
+        return ModelRef(models[DEFAULT_MODEL], None, f"the shipped model {DEFAULT_MODEL!r}")
+    places = ", ".join(str(folder) for folder in model_folders())
+    raise UsageError(f"there is no model: nothing was trained in {runs}, and no {DEFAULT_MODEL!r} lies in {places}")
+
+
+def _newest_run(runs: Path) -> Path | None:
+    newest: tuple[float, Path] | None = None
+    for path in sorted(runs.glob(f"**/*{_SYMBOL}")):
+        prefix = path.with_name(path.name.removesuffix(_SYMBOL))
+        epochs = saved_epochs(prefix)
+        if not epochs:
+            continue
+        when = max(params_path(prefix, epoch).stat().st_mtime for epoch in epochs)
+        if newest is None or when > newest[0]:
+            newest = (when, prefix)
+    return newest[1] if newest else None
+
+
+def _split(name: str) -> tuple[str, str | int | None]:
+    text, comma, epoch = name.rpartition(",")
+    if not comma:
+        return name, None
+    epoch = epoch.strip()
+    if epoch.isdecimal():
+        return text, int(epoch)
+    if epoch in ("best", "last"):
+        return text, epoch
+    raise UsageError(f"the epoch in {name!r} is {epoch!r}, neither a number nor best nor last")
+
+
+def _as_path(path: Path) -> tuple[Path | None, int | None]:
+    """Return (prefix, epoch) where ``path`` is a prefix, one of a checkpoint's files or its folder."""
+    if path.name and symbol_path(path).is_file():
+        return path, None
+    if path.is_dir():
+        found = sorted(path.glob(f"*{_SYMBOL}"))
+        if len(found) > 1:
+            names = ", ".join(file.name.removesuffix(_SYMBOL) for file in found)
+            raise UsageError(f"{path} holds several models ({names}); say which: {path}/NAME")
+        return (path / found[0].name.removesuffix(_SYMBOL), None) if found else (None, None)
+    if not path.is_file():
+        return None, None
+    if path.name.endswith(_SYMBOL):
+        return path.with_name(path.name.removesuffix(_SYMBOL)), None
+    prefix, dash, number = path.name.removesuffix(".params").rpartition("-")
+    if path.suffix == ".params" and dash and number.isdecimal():
+        return path.with_name(prefix), int(number)
+    return None, None
