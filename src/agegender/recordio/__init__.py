@@ -3,15 +3,20 @@
 from agegender.recordio.index import index_path, read_index, write_index
 from agegender.recordio.layout import MAGIC, Header, label_of, pack, parse_labels, unpack
 from agegender.recordio.reader import RecordFile
-from agegender.recordio.shards import RecordSet, find_shards, open_records
+from agegender.recordio.repair import Repair, repair
+from agegender.recordio.shards import RecordSet, find_shards, open_records, set_json
+from agegender.recordio.verify import Problem, Report, rebuild_index, verify
 from agegender.recordio.writer import RecordWriter
 
 __all__ = [
     "MAGIC",
     "Header",
+    "Problem",
     "RecordFile",
     "RecordSet",
     "RecordWriter",
+    "Repair",
+    "Report",
     "find_shards",
     "index_path",
     "label_of",
@@ -19,6 +24,10 @@ __all__ = [
     "pack",
     "parse_labels",
     "read_index",
+    "rebuild_index",
+    "repair",
+    "set_json",
     "unpack",
+    "verify",
     "write_index",
 ]

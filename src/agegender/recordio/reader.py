@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # So many records are looked at when a file is opened, to notice an index that belongs to another one.
 SPOT_CHECKS = 64
+# Offsets are checked so many at a time: whole arrays in between would double the memory.
+CHECK_ROWS = 1 << 20
 
 
 class RecordFile:
@@ -47,9 +49,9 @@ class RecordFile:
     def __init__(self, path: Path | str, *, index: Path | str | None = None) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise RecordError(_missing(self.path))
+            raise RecordError(missing_file(self.path))
         self.size = self.path.stat().st_size
-        self.data = _map_file(self.path, self.size)
+        self.data = map_file(self.path, self.size)
         try:
             beside = index_path(self.path)
             if index is None and not beside.is_file():
@@ -112,11 +114,13 @@ class RecordFile:
             if self.size and whole:
                 raise RecordError(_misfit(index, self.path, f"it is empty, the file has {self.size} bytes"))
             return
-        wrong = (self.offsets % 4 != 0) | (self.offsets > self.size - PART_HEAD.size)
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            place = f"key {self.keys[at]} is at byte {self.offsets[at]}, the file has {self.size}"
-            raise RecordError(_misfit(index, self.path, place))
+        for begin in range(0, len(self), CHECK_ROWS):
+            offsets = self.offsets[begin : begin + CHECK_ROWS]
+            wrong = np.flatnonzero((offsets & 3 != 0) | (offsets > self.size - PART_HEAD.size))
+            if wrong.size:
+                at = begin + int(wrong[0])
+                place = f"key {self.keys[at]} is at byte {self.offsets[at]}, the file has {self.size}"
+                raise RecordError(_misfit(index, self.path, place))
         for position in spot_positions(len(self.keys)):
             self._check_spot(index, int(position))
         last = int(np.argmax(self.offsets))
@@ -183,7 +187,7 @@ def scan_index(path: Path) -> Index:
             f"{path} is damaged; tools/rec.py verify says where, repair writes what is left to a new file"
         )
     offsets = heads.starts()
-    with contextlib.closing(_map_file(path, heads.file_size)) as data:
+    with mapped(path, heads.file_size) as data:
         return header_keys(data, offsets), offsets
 
 
@@ -192,15 +196,12 @@ def header_keys(data: mmap.mmap | bytes, offsets: NDArray[np.int64]) -> NDArray[
     count = len(offsets)
     words = np.frombuffer(data, "<u4", count=len(data) // 4)
     first = offsets // 4
-    try:
-        lengths = words[first + 1] & LENGTH_MASK
-        if count and (lengths >= IMAGE_HEADER.size).all():
-            low, high, id2 = (words[first + place].astype(np.int64) for place in (4, 5, 6))
-            ids: NDArray[np.int64] = high << 32 | low
-            if not id2.any() and (ids >= 0).all() and len(np.unique(ids)) == count:
-                return ids
-    finally:
-        del words  # the map can't be closed while an array looks into it
+    lengths = words[first + 1] & LENGTH_MASK
+    if count and (lengths >= IMAGE_HEADER.size).all():
+        low, high, id2 = (words[first + place].astype(np.int64) for place in (4, 5, 6))
+        ids: NDArray[np.int64] = high << 32 | low
+        if not id2.any() and (ids >= 0).all() and len(np.unique(ids)) == count:
+            return ids
     return np.arange(count, dtype=np.int64)
 
 
@@ -209,7 +210,8 @@ def spot_positions(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, SPOT_CHECKS)).astype(np.int64))
 
 
-def _map_file(path: Path, size: int) -> mmap.mmap:
+def map_file(path: Path, size: int) -> mmap.mmap:
+    """Map a file of ``size`` bytes into memory, to be read only."""
     if not size:
         # An empty file can't be mapped; an anonymous byte stands in for it and is never read.
         return mmap.mmap(-1, 1)
@@ -224,7 +226,19 @@ def _misfit(index: Path, path: Path, reason: str) -> str:
     )
 
 
-def _missing(path: Path) -> str:
+@contextlib.contextmanager
+def mapped(path: Path, size: int) -> Iterator[mmap.mmap]:
+    """Map a file for the length of a ``with`` block. Views still held then keep the map alive until they go."""
+    data = map_file(path, size)
+    try:
+        yield data
+    finally:
+        with contextlib.suppress(BufferError):
+            data.close()
+
+
+def missing_file(path: Path) -> str:
+    """Say that a ``.rec`` is not there, and which are."""
     if path.is_dir():
         return f"{path} is a folder, not a .rec file"
     others = sorted(other.name for other in path.parent.glob("*.rec")) if path.parent.is_dir() else []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agegender.errors import RecordError
 from agegender.recordio.label_table import read_labels
-from agegender.recordio.layout import unpack
+from agegender.recordio.range_header import find_range
 from agegender.recordio.reader import RecordFile
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class RecordSet:
     def keys(self) -> NDArray[np.int64]:
         """The key of every record, (n,) int64."""
         if self._keys is None:
-            self._keys = self.files[0].keys
-            if len(self.files) > 1:
-                self._keys = np.concatenate([file.keys for file in self.files])
-                # The shards look into the joined array from now on, so that the keys are in memory once.
-                for file, end in zip(self.files, self._ends.tolist(), strict=True):
-                    file.keys = self._keys[end - len(file) : end]
+            self._keys = np.empty(len(self), np.int64)
+            # Shard by shard, each looking into the joined array afterwards: the keys are in memory once.
+            for file, end in zip(self.files, self._ends.tolist(), strict=True):
+                part = self._keys[end - len(file) : end]
+                part[:] = file.keys
+                file.keys = part
         return self._keys
 
     def read(self, position: int) -> bytes | memoryview:
@@ -170,31 +170,14 @@ def find_shards(path: Path) -> list[Path]:
     return [found_shards[number] for number in range(total)]
 
 
-def range_header(file: RecordFile) -> tuple[int, int] | None:
-    """Return [start, end) of the identity keys where record 0 is insightface's range header, else None.
-
-    There the images have the keys 1..start-1 and each identity record, without a body, names the keys of its images.
-    Our own record 0 is a face with two labels as well; it has a body, which a range header never has.
-    """
-    found = np.flatnonzero(file.keys[:1] == 0)
-    if not found.size:
-        found = np.flatnonzero(file.keys == 0)
-    if not found.size:
-        return None
-    try:
-        header, body = unpack(file.read(int(found[0])))
-    except RecordError:
-        return None  # no image record: whoever reads it will say what is wrong with it
-    if len(body) or len(header.label) < 2 or not np.isfinite(header.label[:2]).all():
-        return None
-    start, end = (int(value) for value in header.label[:2])
-    if not 1 <= start <= end or end > int(file.keys.max()) + 1:
-        return None
-    return start, end
+def set_json(path: Path) -> Path:
+    """Return the JSON that describes the set a file belongs to: ``train.json``, also for one of its shards."""
+    shard = _SHARD.fullmatch(path.name)
+    return path.with_name(f"{shard['stem'] if shard else path.stem}.json")
 
 
 def _drop_range_header(file: RecordFile) -> None:
-    bounds = range_header(file)
+    bounds = find_range(file.keys, file.read)
     if bounds is None:
         return
     images = (file.keys >= 1) & (file.keys < bounds[0])
