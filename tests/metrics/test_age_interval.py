@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from agegender.metrics import age_interval, expected_age
 pytestmark = pytest.mark.quick
 
 
-def one_age(age: int) -> np.ndarray:
+def one_age(age: int) -> npt.NDArray[np.float64]:
     distribution = np.zeros((1, 101))
     distribution[0, age] = 1
     return distribution
@@ -34,7 +35,7 @@ def test_an_even_decade() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(arrays.arrays(np.float64, (3, 101), elements=st.floats(0, 1)), st.floats(0.05, 0.95))
-def test_the_interval_holds_its_share(mass: np.ndarray, share: float) -> None:
+def test_the_interval_holds_its_share(mass: npt.NDArray[np.float64], share: float) -> None:
     mass[:, 40] += 0.01
     distribution = mass / mass.sum(axis=1, keepdims=True)
     for (low, high), row in zip(age_interval(distribution, share=share), distribution):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import TracebackType
@@ -101,7 +101,7 @@ class Loader:
         """The bad records passed over so far, as (key, path, reason); always empty unless ``bad_records`` is skip."""
         return self._faces.skipped
 
-    def epoch(self, epoch: int, *, start_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, *, start_batch: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches of one epoch from ``start_batch`` on; each is valid until the next is asked for.
 
         Raises RecordError naming file and record where one is bad (see ``LoaderConfig.bad_records``).
@@ -122,7 +122,7 @@ class Loader:
                 wait([future for future in work if not future.cancel()])
                 self._free.append(batch)
 
-    def _finish(self, ahead: deque[tuple[Batch, list[Future[None]]]]) -> Iterator[Batch]:
+    def _finish(self, ahead: deque[tuple[Batch, list[Future[None]]]]) -> Generator[Batch, None, None]:
         """Wait for the oldest batch in work, yield it, and take its memory back."""
         batch, work = ahead[0]
         for future in work:
