@@ -1,0 +1,202 @@
+"""MTCNN (Zhang et al., IEEE Signal Processing Letters 2016): three networks, each checking what the last one found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from agegender.deploy.boxes import Floats, refine, square, suppress
+from agegender.deploy.mosaic import Level, build_mosaic, scales
+from agegender.deploy.shipped import check_listed
+from agegender.errors import CheckpointError, UsageError
+from agegender.executor.base import Executor
+from agegender.face.detector import Detection
+from agegender.face.preprocess import to_input
+
+Photo = npt.NDArray[np.uint8]
+NETS = ("pnet", "rnet", "onet")
+
+_WINDOW, _STRIDE = 12, 2  # P-Net looks at 12 x 12 pixels, every second one
+_R_SIDE, _O_SIDE = 24, 48
+# Crops per call, so that memory stays flat; smaller remainders are padded to the next of these, which keeps the
+# number of bound executors small.
+_CHUNKS = (4, 16, 64)
+# P-Net runs on at most this many columns of the mosaic times its height: its activations take 100 bytes a pixel.
+_STRIP_PIXELS = 1_500_000
+
+
+class MTCNN:
+    """Finds faces and five landmarks with P-Net, R-Net and O-Net.
+
+    ``thresholds`` are the least face probabilities of the three networks, ``min_face`` the side in pixels of the
+    smallest face, ``factor`` the pyramid's step. Raises UsageError where these are out of range.
+    """
+
+    def __init__(
+        self,
+        pnet: Executor,
+        rnet: Executor,
+        onet: Executor,
+        *,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
+        min_face: float = 20,
+        factor: float = 0.709,
+    ) -> None:
+        if len(thresholds) != 3 or not all(0 <= value < 1 for value in thresholds):
+            raise UsageError(f"detection thresholds {thresholds} are not three numbers within 0..1")
+        if not 0 < factor < 1:
+            raise UsageError(f"pyramid factor {factor} is not between 0 and 1")
+        self.thresholds = thresholds
+        self.min_face = _checked_min_face(min_face)
+        self.factor = factor
+        self._pnet, self._rnet, self._onet = pnet, rnet, onet
+
+    def detect(self, image: Photo, *, min_face: float | None = None) -> list[Detection]:
+        """Return the faces of ``image`` (H, W, 3) uint8 RGB, best score first."""
+        smallest = self.min_face if min_face is None else _checked_min_face(min_face)
+        boxes = self._propose(image, smallest)
+        if len(boxes):
+            boxes = self._check(image, boxes)
+        return self._locate(image, boxes) if len(boxes) else []
+
+    def _propose(self, image: Photo, min_face: float) -> Floats:
+        """P-Net on the pyramid: (n, 4) square boxes that may hold a face."""
+        steps = scales(image.shape, min_face=min_face, factor=self.factor, window=_WINDOW)
+        if not steps:
+            return np.empty((0, 4), np.float32)
+        mosaic, levels = build_mosaic(image, steps)
+        probability, offsets = self._scan(mosaic)
+        found = [self._read_level(level, probability, offsets) for level in levels]
+        boxes = np.concatenate([boxes for boxes, _, _ in found])
+        scores = np.concatenate([scores for _, scores, _ in found])
+        moves = np.concatenate([moves for _, _, moves in found])
+        kept = suppress(boxes, scores, overlap=0.7, over="union")
+        return square(refine(boxes[kept], moves[kept]))
+
+    def _scan(self, mosaic: Photo) -> tuple[Floats, Floats]:
+        """Run P-Net over the mosaic in strips: face probability (h, w) and box offsets (4, h, w) per window."""
+        height, width = mosaic.shape[:2]
+        columns = max(_STRIP_PIXELS // height // _STRIDE * _STRIDE, 4 * _WINDOW)
+        probabilities, offsets = [], []
+        for left in range(0, width - _WINDOW + _STRIDE, columns):
+            # Windows start in the strip's own columns; those at its end reach into the next strip.
+            strip = mosaic[:, left : left + columns + _WINDOW - _STRIDE]
+            if strip.shape[1] < _WINDOW:
+                break
+            output = self._pnet.forward(to_input(strip[None]))
+            starts = min(columns, strip.shape[1] - _WINDOW + _STRIDE) // _STRIDE
+            probabilities.append(output["prob_output"][0, 1, :, :starts])
+            offsets.append(output["box_output"][0, :, :, :starts])
+        return np.concatenate(probabilities, axis=1), np.concatenate(offsets, axis=2)
+
+    def _read_level(self, level: Level, probability: Floats, offsets: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return boxes (n, 4) in the photo's pixels, scores (n,) and offsets (n, 4) that one level proposes."""
+        top, left = level.top // _STRIDE, level.left // _STRIDE
+        rows = (level.height - _WINDOW) // _STRIDE + 1
+        columns = (level.width - _WINDOW) // _STRIDE + 1
+        window = probability[top : top + rows, left : left + columns]
+        y, x = np.nonzero(window > self.thresholds[0])
+        corner = np.stack([x, y], axis=1) * _STRIDE
+        boxes = (np.concatenate([corner, corner + _WINDOW], axis=1) / level.scale).astype(np.float32)
+        scores = window[y, x]
+        kept = suppress(boxes, scores, overlap=0.5, over="union")
+        return boxes[kept], scores[kept], offsets[:, top + y[kept], left + x[kept]].T
+
+    def _check(self, image: Photo, boxes: Floats) -> Floats:
+        """R-Net on the proposals: (n, 4) square boxes that look like a face."""
+        output = _run(self._rnet, image, boxes, side=_R_SIDE)
+        scores = output["prob_output"][:, 1]
+        sure = scores > self.thresholds[1]
+        boxes, scores, offsets = boxes[sure], scores[sure], output["box_output"][sure]
+        kept = suppress(boxes, scores, overlap=0.7, over="union")
+        return square(refine(boxes[kept], offsets[kept]))
+
+    def _locate(self, image: Photo, boxes: Floats) -> list[Detection]:
+        """O-Net on what is left: final boxes, landmarks and scores."""
+        output = _run(self._onet, image, boxes, side=_O_SIDE)
+        scores = output["prob_output"][:, 1]
+        sure = scores > self.thresholds[2]
+        boxes, scores = boxes[sure], scores[sure]
+        # Five x, then five y, as shares of the box.
+        points = output["landmark_output"][sure].reshape(-1, 2, 5).transpose(0, 2, 1)
+        sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
+        landmarks = (boxes[:, None, :2] + points * sides).astype(np.float32)
+        boxes = refine(boxes, output["box_output"][sure])
+        kept = suppress(boxes, scores, overlap=0.7, over="smaller")
+        return [Detection(boxes[i], landmarks[i], float(scores[i])) for i in kept]
+
+
+def open_mtcnn(
+    models: Path | None = None,
+    *,
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
+    min_face: float = 20,
+    gpu_ids: str | Sequence[int] | None = None,
+) -> MTCNN:
+    """Return MTCNN on the shipped weights, or on those in the folder ``models``, run by MXNet on ``gpu_ids``
+    (None: the first GPU, else the CPU).
+
+    Raises CheckpointError where the weights are missing, damaged or not those of the manifest beside them, UsageError
+    where a value is out of range.
+    """
+    from agegender.executor.devices import contexts
+    from agegender.executor.mxnet_executor import MXNetExecutor
+    from agegender.graph.builtin import builtin_json
+    from agegender.graph.params import load_params
+
+    folder = models or _shipped_folder()
+    devices = contexts(gpu_ids)[:1]
+    nets = []
+    for name in NETS:
+        path = folder / f"{name}-0001.params"
+        check_listed(path)
+        nets.append(MXNetExecutor(builtin_json(f"mtcnn_{name}"), load_params(path), contexts=devices))
+    return MTCNN(*nets, thresholds=thresholds, min_face=min_face)
+
+
+def _run(net: Executor, image: Photo, boxes: Floats, *, side: int) -> dict[str, Floats]:
+    """Run ``net`` on the crops of ``boxes`` (n > 0); outputs by name, one row per box."""
+    outputs = []
+    for start in range(0, len(boxes), _CHUNKS[-1]):
+        part = boxes[start : start + _CHUNKS[-1]]
+        batch = np.zeros((min(size for size in _CHUNKS if size >= len(part)), side, side, 3), np.uint8)
+        for place, box in zip(batch, part, strict=False):
+            place[:] = _crop(image, box, side)
+        outputs.append({name: value[: len(part)] for name, value in net.forward(to_input(batch)).items()})
+    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+
+
+def _crop(image: Photo, box: Floats, side: int) -> Photo:
+    """Return the square ``box`` of the photo at ``side`` x ``side`` pixels, black where it reaches outside."""
+    left, top = np.rint(box[:2]).astype(int)
+    length = max(int(np.rint(box[2] - box[0])), 1)
+    height, width = image.shape[:2]
+    rows, columns = slice(max(top, 0), min(top + length, height)), slice(max(left, 0), min(left + length, width))
+    inside = image[rows, columns]
+    if inside.shape[:2] != (length, length):
+        whole = np.zeros((length, length, 3), np.uint8)
+        if inside.size:
+            whole[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
+        inside = whole
+    return np.asarray(cv2.resize(inside, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _checked_min_face(min_face: float) -> float:
+    if not min_face >= _WINDOW:
+        raise UsageError(f"smallest face {min_face} is below {_WINDOW} pixels, the window of P-Net")
+    return float(min_face)
+
+
+def _shipped_folder() -> Path:
+    """Return the first of the places for models that holds MTCNN."""
+    from agegender.graph.lookup import model_folders
+
+    places = [folder / "mtcnn" for folder in model_folders()]
+    for place in places:
+        if (place / "pnet-0001.params").is_file():
+            return place
+    raise CheckpointError(f"the weights of MTCNN are in none of {', '.join(map(str, places))}")
