@@ -140,9 +140,9 @@ def _save(figure: Figure, path: Path) -> None:
 def _show() -> bool:
     """Open matplotlib's window and wait until it is closed; False where this machine has none."""
     from matplotlib import pyplot
-    from matplotlib.backends import BackendFilter, backend_registry
+    from matplotlib.backends.registry import BackendFilter, backend_registry
 
-    windows = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+    windows = backend_registry.list_builtin(BackendFilter.INTERACTIVE)  # type: ignore[no-untyped-call]
     if pyplot.get_backend().lower() not in [name.lower() for name in windows]:
         return False
     pyplot.show()

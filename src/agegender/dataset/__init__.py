@@ -19,7 +19,7 @@ _HOMES = {
     "split_samples": "split",
     "write_list": "list_file",
 }
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

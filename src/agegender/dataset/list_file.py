@@ -69,7 +69,7 @@ def write_list(path: Path | str, samples: Iterable[FaceSample]) -> None:
     extra = [name for name in EXTRA_COLUMNS if any(getattr(row, name) for row in rows)]
     if all(row.source == default for row in rows) and "source" in extra:
         extra.remove("source")
-    base = Path(os.path.abspath(path.parent))
+    base = _absolute(path.parent)
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*LABEL_COLUMNS, *extra])
@@ -158,7 +158,12 @@ def _written_path(sample: FaceSample, base: Path) -> str:
     """Return the path as the list gives it: relative to ``base`` where it lies below, else absolute."""
     if sample.draw is not None:
         return sample.path.as_posix()  # lies in no file: the name alone
-    absolute = Path(os.path.abspath(sample.path))
+    absolute = _absolute(sample.path)
     if absolute.is_relative_to(base):
         return absolute.relative_to(base).as_posix()
     return absolute.as_posix()
+
+
+def _absolute(path: Path) -> Path:
+    """Return the absolute path without following links: a linked data folder keeps the name that the user gave it."""
+    return Path(os.path.abspath(path))  # noqa: PTH100

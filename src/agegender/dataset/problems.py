@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from agegender.files import atomic_path
 
-
 # Reasons for leaving a face out. Packing has further ones (no face found, unreadable image).
 BAD_NAME = "bad name"
 BAD_LABEL = "bad label"

@@ -13,6 +13,11 @@ Colour = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 _SHIFT = 4  # cv2 takes coordinates as fixed-point numbers with this many fractional bits
 
+_ANGLES = np.linspace(0.0, 2.0 * math.pi, 48, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+_STEPS = np.linspace(0.0, 1.0, 8, endpoint=False)[:, None] ** np.arange(4)
+_CATMULL_ROM = 0.5 * _STEPS @ np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]], np.float64)
+
 
 class Canvas:
     """A square picture, uint8 (size, size, 3) RGB, that is drawn on in coordinates 0..1 (x to the right, y down).
@@ -46,6 +51,11 @@ class Canvas:
         right, bottom = (min(self.size, math.ceil(high) + margin) for high in placed.max(axis=0))
         if alpha <= 0.0 or left >= right or top >= bottom:
             return
+        if width is None and sigma <= 0.3 and alpha >= 1.0:
+            fixed = np.round(placed * (1 << _SHIFT)).astype(np.int32)[None]
+            shade = [float(part) for part in colour]
+            cv2.fillPoly(self.pixels, fixed, shade, lineType=cv2.LINE_AA, shift=_SHIFT)  # type: ignore[call-overload]
+            return
         fixed = np.round((placed - (left, top)) * (1 << _SHIFT)).astype(np.int32)[None]
         mask = np.zeros((bottom - top, right - left), np.uint8)
         if width is None:
@@ -61,22 +71,17 @@ class Canvas:
 
 def ellipse(x: float, y: float, width: float, height: float, *, square: float = 1.0) -> Points:
     """Return the outline of an ellipse with these half axes; ``square`` below 1 makes its corners fuller."""
-    angle = np.linspace(0.0, 2.0 * math.pi, 48, endpoint=False)
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack(
-        [x + width * np.sign(cos) * np.abs(cos) ** square, y + height * np.sign(sin) * np.abs(sin) ** square], axis=1
-    )
+    circle = _CIRCLE if square == 1.0 else np.sign(_CIRCLE) * np.abs(_CIRCLE) ** square
+    return circle * (width, height) + (x, y)
 
 
 def curve(*points: Sequence[float]) -> Points:
     """Return a smooth line through two, three or more points (Catmull-Rom)."""
     knots = np.asarray(points, np.float64)
     padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
-    t = np.linspace(0.0, 1.0, 8, endpoint=False)[:, None]
-    pieces = []
-    for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:]):
-        pieces.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * (b - c) + d - a) * t**3))
-    return np.concatenate([*pieces, knots[-1:]])
+    # Four neighbours of every piece against the weights of its eight points.
+    neighbours = np.stack([padded[:-3], padded[1:-2], padded[2:-1], padded[3:]], axis=1)
+    return np.concatenate([(_CATMULL_ROM @ neighbours).reshape(-1, 2), knots[-1:]])
 
 
 def mirrored(points: Points, middle: float) -> Points:

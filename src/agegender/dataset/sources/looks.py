@@ -18,6 +18,11 @@ _EYES = ((62, 42, 28), (92, 66, 40), (74, 98, 70), (86, 118, 148))
 _CLOTHES = ((150, 40, 48), (40, 70, 130), (60, 110, 80), (200, 190, 170), (40, 40, 46), (210, 150, 60), (130, 80, 140))
 
 
+def rgb(red: float, green: float, blue: float) -> Colour:
+    """Return a colour, or three factors for one, as float32 (3,)."""
+    return np.array([red, green, blue], np.float32)
+
+
 @dataclass(frozen=True)
 class Looks:
     """Colours are RGB 0..255, lengths shares of the picture's side, the rest shares 0..1."""
@@ -66,9 +71,9 @@ def choose_looks(rng: np.random.Generator, *, gender: int, age: int, tone: int) 
     grown = male and age >= 17
     style = rng.random()
     beard = (0.0 if style < 0.4 else rng.uniform(0.15, 0.4) if style < 0.7 else 1.0) if grown else 0.0
-    lips = skin * 0.78 + np.float32(0.22) * np.float32([190, 60, 70])
+    lips = skin * 0.78 + np.float32(0.22) * rgb(190, 60, 70)
     makeup = 0.0 if male or age < 14 else float(rng.uniform(0.35, 1.0))
-    lips = lips * (1 - 0.6 * makeup) + np.float32(0.6 * makeup) * np.float32([186, 40, 62])
+    lips = lips * (1 - 0.6 * makeup) + np.float32(0.6 * makeup) * rgb(186, 40, 62)
     return Looks(
         skin=skin,
         hair=hair,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from agegender.dataset.sources.canvas import Canvas, curve, ellipse, mirrored
-from agegender.dataset.sources.looks import Looks, choose_looks
+from agegender.dataset.sources.looks import Looks, choose_looks, rgb
 
 TEMPLATE = "utkface"
 # Where that template has the points (face.templates): both halves of a drawn face are alike, so the means are taken.
@@ -15,9 +17,9 @@ MIDDLE = 0.509
 EYE_Y, EYE_DX = 0.327, 0.1825
 NOSE_Y = 0.541
 MOUTH_Y, MOUTH_DX = 0.7005, 0.1635
-_OVERSAMPLING = 2
-_BLACK = np.float32([20, 16, 16])
-_WHITE = np.float32([244, 242, 240])
+_OVERSAMPLING = 1.5
+_BLACK = rgb(20, 16, 16)
+_WHITE = rgb(244, 242, 240)
 
 
 def draw_face(rng: np.random.Generator, *, gender: int, age: int, tone: int, size: int = 112) -> npt.NDArray[np.uint8]:
@@ -26,7 +28,7 @@ def draw_face(rng: np.random.Generator, *, gender: int, age: int, tone: int, siz
     Returns uint8 (size, size, 3) RGB. All else, background, light and pose included, comes from ``rng``.
     """
     looks = choose_looks(rng, gender=gender, age=age, tone=tone)
-    side = size * _OVERSAMPLING
+    side = round(size * _OVERSAMPLING)
     roll, scale, shift = rng.normal(0.0, 0.035), 1.0 + rng.normal(0.0, 0.02), rng.normal(0.0, 0.012, 2)
     canvas = Canvas(_background(rng, side), pose=(roll, scale, shift[0], shift[1]))
     _back(canvas, looks)
@@ -45,23 +47,27 @@ def draw_face(rng: np.random.Generator, *, gender: int, age: int, tone: int, siz
 
 def _background(rng: np.random.Generator, side: int) -> npt.NDArray[np.uint8]:
     """Four random corners run into each other, with some soft blotches."""
-    corners = np.clip(rng.uniform(30, 220) + rng.normal(0.0, 28.0, (2, 2, 3)), 0, 255).astype(np.uint8)
-    blotches = rng.normal(0.0, 9.0, (6, 6, 3)).astype(np.float32)
-    smooth = cv2.resize(corners, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    smooth += cv2.resize(blotches, (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.clip(smooth, 0, 255).astype(np.uint8)
+    corners = rng.uniform(30, 220) + rng.normal(0.0, 25.0, (2, 2, 1)) + rng.normal(0.0, 12.0, (2, 2, 3))
+    blotches = (rng.normal(0.0, 7.0, (6, 6, 1)) + rng.normal(0.0, 3.0, (6, 6, 3))).astype(np.float32)
+    smooth = np.asarray(cv2.resize(corners.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR))
+    rough = np.asarray(cv2.resize(blotches, (side, side), interpolation=cv2.INTER_CUBIC))
+    return _as_uint8(smooth + rough)
 
 
-def _lit(rng: np.random.Generator, image: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+def _lit(rng: np.random.Generator, image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Shine light on the picture: a side, a strength, a tint; and the camera's noise."""
     size = image.shape[0]
     ramp = np.linspace(-1.0, 1.0, size, dtype=np.float32)
     slope = rng.normal(0.0, 0.10, 2).astype(np.float32)
     light = 1.0 + slope[0] * ramp[None, :] + slope[1] * ramp[:, None]
     tint = np.float32(rng.uniform(0.72, 1.12)) * (1.0 + rng.normal(0.0, 0.03, 3)).astype(np.float32)
-    noise = rng.normal(0.0, rng.uniform(1.0, 5.0), image.shape[:2]).astype(np.float32)
+    noise = rng.normal(0.0, rng.uniform(0.5, 3.5), image.shape[:2]).astype(np.float32)
     lit = image.astype(np.float32) * light[:, :, None] * tint + noise[:, :, None]
-    return np.clip(lit + 0.5, 0, 255).astype(np.uint8)
+    return _as_uint8(lit + 0.5)
+
+
+def _as_uint8(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
 
 
 def _outline(looks: Looks) -> npt.NDArray[np.float64]:
@@ -70,9 +76,9 @@ def _outline(looks: Looks) -> npt.NDArray[np.float64]:
     upper = upper[upper[:, 1] < 0.40]
     right = curve(
         (MIDDLE + looks.cheek, 0.40),
-        (MIDDLE + 0.5 * looks.cheek + 0.5 * looks.jaw + 0.02, 0.62),
-        (MIDDLE + looks.jaw * (1.1 - 0.3 * looks.squareness), 0.80 - 0.03 * looks.child),
-        (MIDDLE + 0.5 * looks.jaw, looks.chin - 0.035),
+        (MIDDLE + 0.45 * looks.cheek + 0.55 * looks.jaw + 0.03, 0.64),
+        (MIDDLE + looks.jaw * (1.13 - 0.27 * looks.squareness), 0.82 - 0.03 * looks.child),
+        (MIDDLE + 0.52 * looks.jaw, looks.chin - 0.032),
         (MIDDLE, looks.chin),
     )
     return np.concatenate([upper, right, mirrored(right, MIDDLE)[::-1]])
@@ -107,7 +113,7 @@ def _skin(canvas: Canvas, looks: Looks, rng: np.random.Generator) -> None:
     canvas.fill(inner, looks.skin, blur=0.05)
     light = np.minimum(looks.skin * np.float32(1.08) + 4, 255).astype(np.float32)
     canvas.fill(ellipse(MIDDLE, 0.20, 0.16, 0.09), light, alpha=0.6, blur=0.05)
-    red = (looks.skin * np.float32(0.6) + np.float32(0.4) * np.float32([225, 90, 90])).astype(np.float32)
+    red = (looks.skin * np.float32(0.6) + np.float32(0.4) * rgb(225, 90, 90)).astype(np.float32)
     for turn in (1, -1):
         x = MIDDLE + turn * 0.23
         canvas.fill(ellipse(x, 0.50, 0.08, 0.06), light, alpha=0.5, blur=0.035)
@@ -115,7 +121,7 @@ def _skin(canvas: Canvas, looks: Looks, rng: np.random.Generator) -> None:
     for _ in range(looks.spots):
         x, y = MIDDLE + rng.uniform(-0.33, 0.33), rng.uniform(0.05, 0.72)
         radius = rng.uniform(0.005, 0.014)
-        brown = looks.skin * np.float32([0.70, 0.62, 0.55])
+        brown = looks.skin * rgb(0.70, 0.62, 0.55)
         canvas.fill(ellipse(x, y, radius, radius * 0.8), brown, alpha=0.6, blur=0.004)
 
 
@@ -124,7 +130,7 @@ def _wrinkles(canvas: Canvas, looks: Looks) -> None:
     depth = looks.wrinkles
     if depth < 0.03:
         return
-    dark = looks.skin * np.float32([0.58, 0.52, 0.50])
+    dark = looks.skin * rgb(0.58, 0.52, 0.50)
     strength = 0.25 + 0.65 * depth
     for number in range(round(5 * depth)):
         y = 0.20 - 0.033 * number
@@ -156,10 +162,10 @@ def _eye(canvas: Canvas, looks: Looks, *, side: float) -> None:
     """Draw one eye with its lid and brow; ``side`` is 1 for the eye on the right of the picture, -1 for the other."""
     x, width = MIDDLE + side * EYE_DX, looks.eye
     height = width * (0.50 + 0.18 * looks.child) * (1.0 - 0.35 * looks.lid_droop)
-    shadow = looks.skin * np.float32([0.66, 0.58, 0.56])
+    shadow = looks.skin * rgb(0.66, 0.58, 0.56)
     canvas.fill(ellipse(x, EYE_Y - 0.012, width * 1.35, height * 1.8), shadow, alpha=0.45, blur=0.02)
     if looks.makeup > 0.4:
-        tinted = looks.skin * np.float32([0.60, 0.45, 0.58])
+        tinted = looks.skin * rgb(0.60, 0.45, 0.58)
         canvas.fill(ellipse(x, EYE_Y - height, width * 1.15, height), tinted, alpha=0.5 * looks.makeup, blur=0.012)
     canvas.fill(ellipse(x, EYE_Y, width, height, square=1.15), _WHITE * np.float32(0.94))
     iris = height * 0.98
@@ -181,7 +187,7 @@ def _eye(canvas: Canvas, looks: Looks, *, side: float) -> None:
 
 
 def _nose(canvas: Canvas, looks: Looks) -> None:
-    dark = looks.skin * np.float32([0.62, 0.54, 0.52])
+    dark = looks.skin * rgb(0.62, 0.54, 0.52)
     light = np.minimum(looks.skin * np.float32(1.10) + 5, 255).astype(np.float32)
     wide = 0.072 - 0.018 * looks.child + 0.010 * looks.wrinkles
     length = 0.17 * (1.0 - 0.55 * looks.child)
@@ -241,11 +247,11 @@ def _front_hair(canvas: Canvas, looks: Looks, rng: np.random.Generator) -> None:
         recess = 0.10 * looks.baldness
         front = curve(
             (MIDDLE - looks.cheek - 0.05, 0.34 if looks.long_hair else 0.30),
-            (MIDDLE - looks.cheek + 0.035, 0.22),
-            (MIDDLE - 0.22, line + 0.02 - recess),
+            (MIDDLE - looks.cheek + 0.030, 0.21),
+            (MIDDLE - 0.25, line + 0.035 - recess),
             (MIDDLE + part, line - (0.0 if looks.fringe else 0.02)),
-            (MIDDLE + 0.22, line + 0.02 - recess),
-            (MIDDLE + looks.cheek - 0.035, 0.22),
+            (MIDDLE + 0.25, line + 0.035 - recess),
+            (MIDDLE + looks.cheek - 0.030, 0.21),
             (MIDDLE + looks.cheek + 0.05, 0.34 if looks.long_hair else 0.30),
         )
         cap = np.concatenate([front, [[MIDDLE + 0.5, -0.2], [MIDDLE - 0.5, -0.2]]])
@@ -262,7 +268,7 @@ def _front_hair(canvas: Canvas, looks: Looks, rng: np.random.Generator) -> None:
 
 
 def _glasses(canvas: Canvas, looks: Looks) -> None:
-    frame = _BLACK if looks.round_glasses else np.float32([70, 46, 36])
+    frame = _BLACK if looks.round_glasses else rgb(70, 46, 36)
     square = 1.0 if looks.round_glasses else 0.55
     for turn in (1, -1):
         rim = ellipse(MIDDLE + turn * EYE_DX, EYE_Y + 0.012, 0.125, 0.092, square=square)
