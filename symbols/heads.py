@@ -16,21 +16,22 @@ LAMBDA_D = 1.0
 DELTA_LIMIT = 0.5
 
 
-def dex(fc1: Symbol) -> Symbol:
+def dex(fc1: Symbol, feature: Symbol | None = None) -> Symbol:
     """Classify gender in 2 and age in 101 classes; the age is the expectation of its softmax (DEX, Rothe et al. 2015).
 
-    ``fc1`` (N,embedding). Outputs ``fc1_output``, ``gender_softmax_output`` (N,2), ``age_softmax_output`` (N,101),
+    ``fc1`` (N,embedding); ``feature`` is what the classifiers read where that is not ``fc1`` itself. Outputs ``fc1_output``, ``gender_softmax_output`` (N,2), ``age_softmax_output`` (N,101),
     ``age_output`` (N,1) in years. The logits are the internals ``gender_logits_output`` and ``age_logits_output``.
     """
-    probability = mx.sym.softmax(dense(fc1, AGE_CLASSES, name="age_logits"), axis=1, name="age_softmax")
+    feature = fc1 if feature is None else feature
+    probability = mx.sym.softmax(dense(feature, AGE_CLASSES, name="age_logits"), axis=1, name="age_softmax")
     years = mx.sym.arange(start=0, stop=AGE_CLASSES, dtype="float32", name="age_years")
     years = mx.sym.reshape(years, shape=(AGE_CLASSES, 1), name="age_years_column")
     age = mx.sym.dot(probability, years, name="age")
-    return mx.sym.Group([fc1, gender(fc1), probability, age])
+    return mx.sym.Group([fc1, gender(feature), probability, age])
 
 
-def ssr(fc1: Symbol, stages: Sequence[Symbol]) -> Symbol:
-    """Regress the age stage by stage, each refining the one before (SSR-Net, Yang et al. 2018); gender from ``fc1``.
+def ssr(fc1: Symbol, feature: Symbol, stages: Sequence[Symbol]) -> Symbol:
+    """Regress the age stage by stage, each refining the one before (SSR-Net, Yang et al. 2018); gender from ``feature``.
 
     ``stages``: one fused feature (N,...) per stage, coarse to fine. With s = 3 bins in each stage, p the softmax over
     a stage's bins, eta = tanh(...) the shift of each bin and delta the scale of the stage's bins,
@@ -44,9 +45,9 @@ def ssr(fc1: Symbol, stages: Sequence[Symbol]) -> Symbol:
     """
     width: Symbol = None
     parts: list[Symbol] = []
-    for number, feature in enumerate(stages, start=1):
+    for number, fused in enumerate(stages, start=1):
         name = f"age_stage{number}"
-        hidden = activation(dense(feature, 4 * SSR_BINS, name=f"{name}_fc"), "relu", name=f"{name}_relu")
+        hidden = activation(dense(fused, 4 * SSR_BINS, name=f"{name}_fc"), "relu", name=f"{name}_relu")
         probability = mx.sym.softmax(dense(hidden, SSR_BINS, name=f"{name}_logits"), axis=1, name=f"{name}_softmax")
         value = mx.sym.sum(
             mx.sym.elemwise_mul(probability, _bins(hidden, name=name), name=f"{name}_weighted"),
@@ -54,17 +55,17 @@ def ssr(fc1: Symbol, stages: Sequence[Symbol]) -> Symbol:
             keepdims=True,
             name=f"{name}_value",
         )
-        scale = _scale(feature, name=name)
+        scale = _scale(fused, name=name)
         width = scale if width is None else mx.sym.elemwise_mul(width, scale, name=f"{name}_width")
         parts.append(mx.sym.elemwise_div(value, width, name=f"{name}_part"))
     share = mx.sym.add_n(*parts, name="age_share")
     age = mx.sym._internal._mul_scalar(share, scalar=SSR_RANGE, name="age")
-    return mx.sym.Group([fc1, gender(fc1), age])
+    return mx.sym.Group([fc1, gender(feature), age])
 
 
-def gender(fc1: Symbol) -> Symbol:
+def gender(feature: Symbol) -> Symbol:
     """Return ``gender_softmax`` (N,2): the probabilities of female and male."""
-    return mx.sym.softmax(dense(fc1, 2, name="gender_logits"), axis=1, name="gender_softmax")
+    return mx.sym.softmax(dense(feature, 2, name="gender_logits"), axis=1, name="gender_softmax")
 
 
 def _bins(hidden: Symbol, *, name: str) -> Symbol:
@@ -76,9 +77,9 @@ def _bins(hidden: Symbol, *, name: str) -> Symbol:
     return mx.sym.broadcast_add(shift, index, name=f"{name}_bins")
 
 
-def _scale(feature: Symbol, *, name: str) -> Symbol:
+def _scale(fused: Symbol, *, name: str) -> Symbol:
     """Return s * (1 + lambda_d * delta) (N,1), delta = 0.5 * tanh(...): what a stage divides by, never near zero."""
-    delta = activation(dense(feature, 1, name=f"{name}_delta_fc"), "tanh", name=f"{name}_delta_tanh")
+    delta = activation(dense(fused, 1, name=f"{name}_delta_fc"), "tanh", name=f"{name}_delta_tanh")
     slope = SSR_BINS * LAMBDA_D * DELTA_LIMIT
     scaled = mx.sym._internal._mul_scalar(delta, scalar=slope, name=f"{name}_delta")
     return mx.sym._internal._plus_scalar(scaled, scalar=float(SSR_BINS), name=f"{name}_scale")

@@ -11,27 +11,48 @@ from symbols.blocks import Symbol, activation, batch_norm, conv, dense, normalis
 STAGE_WINDOWS = {4: 2, 2: 4, 1: 8}
 
 
-def ssrnet(*, head: str, embedding: int, data_shape: tuple[int, int, int], width: float | None = None) -> Symbol:
+CHANNELS = (32, 16)
+# Channels of a fused feature: 10 in the paper, which head ``ssr`` keeps for its size; ``dex`` gains from a few more.
+FUSED_CHANNELS = {"dex": 16, "ssr": 10}
+DROPOUT = 0.2
+
+
+def ssrnet(
+    *,
+    head: str,
+    embedding: int,
+    data_shape: tuple[int, int, int],
+    width: float = 1.0,
+    dropout: float = DROPOUT,
+) -> Symbol:
     """Build SSR-Net with head ``dex`` or ``ssr``.
 
-    Stream one is conv-BN-relu with average pooling, stream two conv-BN-tanh with max pooling. After 1, 2 and 4
-    convolutions both streams' maps go through a 1x1 convolution, are pooled to a sixteenth of the input and
-    multiplied: three fused features, deepest first. They make ``fc1`` together; head ``ssr`` also reads each of them.
-    ``width`` multiplies the paper's channels (32 and 16): 1 with head ``ssr``, which then has the paper's size
-    (under 0.32 MB), 2 with ``dex``, unless given.
+    Stream one is conv-BN-relu with average pooling, stream two conv-BN-tanh with max pooling, each of four
+    convolutions. The maps after the 4th, 2nd and 1st go through a 1x1 convolution, are pooled to a sixteenth of the
+    input and multiplied: three fused features, deepest first. Together they make ``fc1``; the answers read its relu,
+    head ``ssr`` also each fused feature. Normalisation layers, padding and the shared ``fc1`` are ours.
+    ``width`` multiplies the paper's channels; at 1 head ``ssr`` has the paper's size (under 0.32 MB).
+    Raises ValueError where ``width`` leaves no channels or ``dropout`` is no share.
     """
-    scale = width if width is not None else (1.0 if head == "ssr" else 2.0)
+    first, second = (int(channels * width) for channels in CHANNELS)
+    filters = int(FUSED_CHANNELS[head] * width)
+    if filters < 1 or second < 1:
+        raise ValueError(f"width {width} leaves no channels (at least {1 / min(FUSED_CHANNELS.values())})")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout {dropout} is not within 0..1")
     data = normalised_input()
-    one = _stream(data, max(8, round(32 * scale)), name="stream1", act="relu", pooling="avg")
-    two = _stream(data, max(8, round(16 * scale)), name="stream2", act="tanh", pooling="max")
-    filters = max(4, round(10 * scale))
+    one = _stream(data, first, name="stream1", act="relu", pooling="avg")
+    two = _stream(data, second, name="stream2", act="tanh", pooling="max")
     stages = [
         _fuse(one[depth], two[depth], filters, window=window, name=f"stage{number}")
         for number, (depth, window) in enumerate(STAGE_WINDOWS.items(), start=1)
     ]
     joined = mx.sym.concat(*stages, dim=1, name="fused")
+    if dropout:
+        joined = mx.sym.Dropout(joined, p=dropout, name="fused_dropout")
     fc1 = batch_norm(dense(joined, embedding, name="pre_fc1"), fix_gamma=True, name="fc1")
-    return heads.ssr(fc1, stages) if head == "ssr" else heads.dex(fc1)
+    active = activation(fc1, "relu", name="fc1_relu")
+    return heads.ssr(fc1, active, stages) if head == "ssr" else heads.dex(fc1, active)
 
 
 def _stream(data: Symbol, filters: int, *, name: str, act: str, pooling: str) -> dict[int, Symbol]:
