@@ -66,6 +66,6 @@ def _dense(body: Symbol, units: int, *, version: str) -> Symbol:
     if before:
         body = batch_norm(body, name="bn1")
     if dropout:
-        body = mx.sym.Dropout(body, p=DROPOUT, name="dropout0")
+        body = mx.sym.Dropout(body, p=DROPOUT, name="bn1_dropout")
     body = dense(body, units, name="pre_fc1" if after else "fc1")
     return batch_norm(body, fix_gamma=True, name="fc1") if after else body

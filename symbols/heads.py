@@ -19,8 +19,9 @@ DELTA_LIMIT = 0.5
 def dex(fc1: Symbol, feature: Symbol | None = None) -> Symbol:
     """Classify gender in 2 and age in 101 classes; the age is the expectation of its softmax (DEX, Rothe et al. 2015).
 
-    ``fc1`` (N,embedding); ``feature`` is what the classifiers read where that is not ``fc1`` itself. Outputs ``fc1_output``, ``gender_softmax_output`` (N,2), ``age_softmax_output`` (N,101),
-    ``age_output`` (N,1) in years. The logits are the internals ``gender_logits_output`` and ``age_logits_output``.
+    ``fc1`` (N,embedding); ``feature`` is what the classifiers read where that is not ``fc1`` itself. Outputs
+    ``fc1_output``, ``gender_softmax_output`` (N,2), ``age_softmax_output`` (N,101), ``age_output`` (N,1) in years. The
+    logits are the internals ``gender_logits_output`` and ``age_logits_output``.
     """
     feature = fc1 if feature is None else feature
     probability = mx.sym.softmax(dense(feature, AGE_CLASSES, name="age_logits"), axis=1, name="age_softmax")
@@ -31,10 +32,11 @@ def dex(fc1: Symbol, feature: Symbol | None = None) -> Symbol:
 
 
 def ssr(fc1: Symbol, feature: Symbol, stages: Sequence[Symbol]) -> Symbol:
-    """Regress the age stage by stage, each refining the one before (SSR-Net, Yang et al. 2018); gender from ``feature``.
+    """Regress the age stage by stage, each refining the one before (SSR-Net, Yang et al. 2018).
 
-    ``stages``: one fused feature (N,...) per stage, coarse to fine. With s = 3 bins in each stage, p the softmax over
-    a stage's bins, eta = tanh(...) the shift of each bin and delta the scale of the stage's bins,
+    Gender is classified from ``feature``. ``stages``: one fused feature (N,...) per stage, coarse to fine. With s = 3
+    bins in each stage, p the softmax over a stage's bins, eta = tanh(...) the shift of each bin and delta the scale of
+    the stage's bins,
 
         age = 101 * sum_k [ sum_i p_ki * (i + eta_ki) / prod_{j<=k} (s * (1 + delta_j)) ].
 
