@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Count, draw, print the totals and where the picture is."""
     from agegender.app.messages import language
+    from agegender.app.window import show_window
 
     config = collect(AgesConfig, args)
     lang = language(config.lang)
@@ -71,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
     figure = _draw(histogram, lang=lang, window=config.show)
     _save(figure, Path(config.output))
     print(TEXTS[lang]["picture"].format(path=config.output))
-    if config.show and not _show():
+    if config.show and not show_window():
         print(TEXTS[lang]["no_window"].format(path=config.output))
     return 0
 
@@ -135,15 +136,3 @@ def _save(figure: Figure, path: Path) -> None:
 
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format=path.suffix.lower().lstrip("."))
-
-
-def _show() -> bool:
-    """Open matplotlib's window and wait until it is closed; False where this machine has none."""
-    from matplotlib import pyplot
-    from matplotlib.backends.registry import BackendFilter, backend_registry
-
-    windows = backend_registry.list_builtin(BackendFilter.INTERACTIVE)  # type: ignore[no-untyped-call]
-    if pyplot.get_backend().lower() not in [name.lower() for name in windows]:
-        return False
-    pyplot.show()
-    return True

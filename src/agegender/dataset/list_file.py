@@ -128,6 +128,8 @@ def _sample(cells: dict[str, str], file: Path) -> FaceSample:
     """Build a face of one line's cells. Raises LabelError without file and line."""
     if not cells["path"]:
         raise LabelError("the path is empty")
+    if "\x00" in cells["path"]:
+        raise LabelError("the path holds a zero byte; is this a text file?")
     split = cells.get("split", "").lower()
     if split and split not in SPLITS:
         raise LabelError(f"split {split!r} is none of {', '.join(SPLITS)}")

@@ -38,7 +38,7 @@ def find_sources(root: Path, names: Sequence[str] | None = None) -> list[Source]
     """
     if not names:
         return [source for source in SOURCES.values() if source.found(root)]
-    chosen = [_by_name(name) for name in dict.fromkeys(names)]
+    chosen = list(dict.fromkeys(map(_by_name, names)))
     for source in chosen:
         if not source.found(root):
             raise UsageError(f"source {source.name!r} is not under {root}; expected {source.hint}")

@@ -54,7 +54,7 @@ class Canvas:
         if width is None and sigma <= 0.3 and alpha >= 1.0:
             fixed = np.round(placed * (1 << _SHIFT)).astype(np.int32)[None]
             shade = [float(part) for part in colour]
-            cv2.fillPoly(self.pixels, fixed, shade, lineType=cv2.LINE_AA, shift=_SHIFT)  # type: ignore[call-overload]
+            cv2.fillPoly(self.pixels, fixed, shade, lineType=cv2.LINE_AA, shift=_SHIFT)
             return
         fixed = np.round((placed - (left, top)) * (1 << _SHIFT)).astype(np.int32)[None]
         mask = np.zeros((bottom - top, right - left), np.uint8)
@@ -72,7 +72,7 @@ class Canvas:
 def ellipse(x: float, y: float, width: float, height: float, *, square: float = 1.0) -> Points:
     """Return the outline of an ellipse with these half axes; ``square`` below 1 makes its corners fuller."""
     circle = _CIRCLE if square == 1.0 else np.sign(_CIRCLE) * np.abs(_CIRCLE) ** square
-    return circle * (width, height) + (x, y)
+    return np.asarray(circle * (width, height) + (x, y), np.float64)
 
 
 def curve(*points: Sequence[float]) -> Points:
