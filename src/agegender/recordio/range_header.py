@@ -28,6 +28,7 @@ def find_range(keys: NDArray[np.int64], read: Callable[[int], Payload]) -> tuple
     if len(body) or len(header.label) < 2 or not np.isfinite(header.label[:2]).all():
         return None
     start, end = (int(value) for value in header.label[:2])
-    if not 1 <= start <= end or end > int(keys.max()) + 1:
+    # A range has at least the image with key 1, so that no gender can be taken for its start.
+    if not 2 <= start <= end or end > int(keys.max()) + 1:
         return None
     return start, end

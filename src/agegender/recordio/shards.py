@@ -49,6 +49,9 @@ class RecordSet:
     def keys(self) -> NDArray[np.int64]:
         """The key of every record, (n,) int64."""
         if self._keys is None:
+            if len(self.files) == 1:
+                self._keys = self.files[0].keys
+                return self._keys
             self._keys = np.empty(len(self), np.int64)
             # Shard by shard, each looking into the joined array afterwards: the keys are in memory once.
             for file, end in zip(self.files, self._ends.tolist(), strict=True):
