@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.errors import CheckpointError, GraphError
+from agegender.errors import CheckpointError, DeviceError, GraphError
 from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.graph.symbol import Graph
 
 # Bound executors that are kept per device, one for each (batch, height, width): a photo's pyramid has about ten sizes.
 _KEPT = 16
+# And how many input pixels (n * h * w) these may have together: memory grows with them, by 200 bytes each in P-Net.
+_KEPT_PIXELS = 4_000_000
 # A batch runs padded in an executor that is bound for at most this many times its size: binding costs more than that.
 _SLACK = 1.25
 
@@ -43,16 +46,16 @@ class MXNetExecutor:
         arguments = [name for name in self._graph.arguments() if name != self.input]
         args = _parameters(params, "arg", arguments)
         aux = _parameters(params, "aux", self._graph.aux())
-        shapes = {name: array.shape for name, array in (args | aux).items()}
-        self._checked_shapes: set[tuple[int, ...]] = set()
         self._symbol = symbol
-        self._shapes = shapes
+        self._shapes = {name: array.shape for name, array in (args | aux).items()}
+        self._checked_sizes: set[tuple[int, ...]] = set()
         self._devices = [_Device(symbol, self.input, args, aux, context) for context in contexts or [mx.cpu()]]
 
     def forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         """Return the outputs by name for ``data`` (n, 3, height, width) float32; n may be 0.
 
-        Raises CheckpointError where a parameter's shape does not fit this image size.
+        Raises CheckpointError where a parameter's shape does not fit this image size, DeviceError where the device
+        fails (its memory is full), ValueError for data of other dimensions.
         """
         data = np.asarray(data, np.float32)
         if data.ndim != 4:
@@ -64,14 +67,18 @@ class MXNetExecutor:
         devices = self._devices[: len(data)]
         parts = np.array_split(data, len(devices))
         # Every device gets its part before the first result is waited for.
-        pending = [device.start(part) for device, part in zip(devices, parts, strict=True)]
-        results = [[array.asnumpy()[:count] for array in arrays] for arrays, count in pending]
+        try:
+            pending = [device.start(part) for device, part in zip(devices, parts, strict=True)]
+            results = [[array.asnumpy()[:count] for array in arrays] for arrays, count in pending]
+        except load_mxnet().MXNetError as error:
+            # The engine computes in the background; what went wrong there (memory, mostly) comes up here.
+            raise DeviceError(f"MXNet can't run a batch of shape {data.shape}: {_first_line(error)}") from error
         joined = [np.concatenate(pieces) if len(pieces) > 1 else pieces[0] for pieces in zip(*results, strict=True)]
         return dict(zip(self.outputs, joined, strict=True))
 
     def _check_shapes(self, image: tuple[int, ...]) -> None:
         """Compare every parameter with what the graph wants for images of this size."""
-        if image in self._checked_shapes:
+        if image in self._checked_sizes:
             return
         mx = load_mxnet()
         try:
@@ -85,7 +92,7 @@ class MXNetExecutor:
                 raise CheckpointError(
                     f"parameter {name} has shape {given}, the graph wants {shape} for images of shape {image}"
                 )
-        self._checked_shapes.add(image)
+        self._checked_sizes.add(image)
 
 
 class _Device:
@@ -126,9 +133,12 @@ class _Device:
             self._context, {**self._args, self._input: held}, grad_req="null", aux_states=self._aux
         )
         self._bound[key] = executor
-        if len(self._bound) > _KEPT:
+        while len(self._bound) > 1 and (len(self._bound) > _KEPT or self._pixels() > _KEPT_PIXELS):
             self._bound.popitem(last=False)
         return executor
+
+    def _pixels(self) -> int:
+        return sum(shape[0] * math.prod(shape[2:]) for shape in self._bound)
 
 
 def _input_name(graph: Graph) -> str:

@@ -150,15 +150,15 @@ def _move_hidden_keys(drafts: list[_Draft]) -> None:
     for draft in drafts:
         for key, value in list(draft.attrs.items()):
             hidden = next((h for h in _HIDDEN_KEYS if key == h or key.endswith(f"_{h}")), None)
-            if hidden is None or key.startswith("__"):
+            if hidden is None:
                 continue
-            if key == hidden:
-                target = draft
-            else:
-                target = _input_variable(drafts, draft, key.removesuffix(f"_{hidden}")) or draft
-            if target is not draft or key == hidden:
-                del draft.attrs[key]
+            del draft.attrs[key]
+            target = None if key == hidden else _input_variable(drafts, draft, key.removesuffix(f"_{hidden}"))
+            if target is not None:
                 target.attrs[f"__{hidden}__"] = value
+            else:
+                # One that names no input means nothing; left as it is, the operator would refuse it (MXNet's does).
+                draft.attrs[f"__{key}__"] = value
 
 
 def _input_variable(drafts: list[_Draft], draft: _Draft, name: str) -> _Draft | None:
