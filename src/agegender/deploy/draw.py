@@ -58,7 +58,7 @@ def _draw_label(picture: Photo, face: Face, box: Area, *, line: int, lang: str, 
         scale = min(width / patch.shape[1], height / patch.shape[0])
         small = (max(1, int(patch.shape[1] * scale)), max(1, int(patch.shape[0] * scale)))
         patch = np.asarray(cv2.resize(patch, small, interpolation=cv2.INTER_AREA), np.uint8)
-    area = _place(box, patch.shape, picture.shape, avoid=avoid)
+    area = _place(box, patch.shape, picture.shape, line=line, avoid=avoid)
     left, top, right, bottom = area
     picture[top:bottom, left:right] = patch
     return area
@@ -71,10 +71,11 @@ def _text_size(box: Area, shape: tuple[int, ...]) -> int:
     return round(max(_SMALLEST_TEXT, min(photo, face), min(shape[:2]) / 40))
 
 
-def _place(box: Area, patch: tuple[int, ...], shape: tuple[int, ...], *, avoid: Sequence[Area]) -> Area:
+def _place(box: Area, patch: tuple[int, ...], shape: tuple[int, ...], *, line: int, avoid: Sequence[Area]) -> Area:
     """Return where a label goes: above the box, below, inside or beside it, where it hides least."""
     height, width = patch[:2]
-    left, top, right, bottom = box
+    # The box's line lies half outside it.
+    left, top, right, bottom = box[0] - line // 2, box[1] - line // 2, box[2] + line // 2, box[3] + line // 2
     wishes = [
         (left, top - height),
         (left, bottom),

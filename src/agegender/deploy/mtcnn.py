@@ -135,13 +135,12 @@ def open_mtcnn(
     *,
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
     min_face: float = 20,
-    gpu_ids: str | Sequence[int] | None = None,
+    gpu_ids: str | Sequence[int] = "cpu",
 ) -> MTCNN:
-    """Return MTCNN on the shipped weights, or on those in the folder ``models``, run by MXNet on ``gpu_ids``
-    (None: the first GPU, else the CPU).
+    """Return MTCNN on the shipped weights, or on those in the folder ``models``.
 
-    Raises CheckpointError where the weights are missing, damaged or not those of the manifest beside them, UsageError
-    where a value is out of range.
+    MXNet runs it on the first device of ``gpu_ids``. Raises CheckpointError where the weights are missing, damaged or
+    not those of the manifest beside them, UsageError where a value is out of range.
     """
     from agegender.executor.devices import contexts
     from agegender.executor.mxnet_executor import MXNetExecutor

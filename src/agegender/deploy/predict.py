@@ -105,12 +105,16 @@ def open_predictor(
 ) -> Predictor:
     """Return a predictor on the checkpoint ``prefix`` at ``epoch`` (None: the best).
 
-    ``detector`` is "mtcnn", or "none" for photos that are crops already. Raises UsageError for an unknown detector,
-    CheckpointError and GraphError for a checkpoint that can't be used, DeviceError for a GPU that isn't there.
+    ``detector`` is "mtcnn", or "none" for photos that are crops already. ``gpu_ids`` None means the first GPU, else the
+    CPU, for the model, and the CPU for the detector, whose many sizes suit it better. Raises UsageError for an unknown
+    detector, CheckpointError and GraphError for a checkpoint that can't be used, DeviceError for a GPU that isn't
+    there.
     """
     if detector not in DETECTORS:
         raise UsageError(f"unknown detector {detector!r} ({', '.join(DETECTORS)})")
     checkpoint = load_checkpoint(prefix, epoch)
     executor = open_executor(checkpoint, gpu_ids=gpu_ids)
-    finder = open_mtcnn(thresholds=thresholds, min_face=min_face, gpu_ids=gpu_ids) if detector == "mtcnn" else None
+    finder = None
+    if detector == "mtcnn":
+        finder = open_mtcnn(thresholds=thresholds, min_face=min_face, gpu_ids=gpu_ids or "cpu")
     return Predictor(checkpoint, executor, finder)

@@ -18,6 +18,7 @@ _HOMES = {
     "decode_jpeg": "photo",
     "encode_jpeg": "photo",
     "read_photo": "photo",
+    "write_photo": "photo",
     "to_input": "preprocess",
 }
 __all__ = [  # noqa: PLE0604 -- the names are those of the table
