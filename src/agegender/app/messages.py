@@ -1,0 +1,107 @@
+"""What the commands say, in English and Chinese."""
+
+from __future__ import annotations
+
+import locale
+import os
+from typing import Any
+
+from agegender.errors import UsageError
+
+LANGUAGES = ("en", "zh")
+DEFAULT = "en"
+# In the order in which POSIX lets one overrule the next.
+_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+_CHINESE = ("zh", "chinese")
+
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "female": "female",
+        "male": "male",
+        "unknown": "unknown",
+        "model": "model: {prefix}, epoch {epoch} ({origin})",
+        "data": "data: {path} ({faces} faces, {crop})",
+        "crop_template": "crop template {template!r}",
+        "crop_unnamed": "crop template not written down, taken for the model's",
+        "crop_found": "found and warped by the detector where they come in no or another crop template",
+        "face": "face {number}: box ({box}), gender: {gender}, age: {age}",
+        "scoring": "scoring",
+        "counts": "faces: {n} ({n_gender} with gender, {n_age} with age)",
+        "not_found": "left out: {count} without a face that the detector finds (the first: {first})",
+        "skipped": "left out: {count} bad records (the first: {first})",
+        "acc": "acc={value:.6f} (gender accuracy, n={n})",
+        "mae": "MAE={value:.6f} (years between expected and true age, n={n})",
+        "cum": "CUM_{years}={value:.6f} (share at most {years} years off, n={n})",
+        "within3": "older convention, rounded age within 3 years: {value:.6f} (n={n})",
+        "table": "by {column}:",
+        "written": "{what}: {path}",
+        "csv": "faces one by one",
+        "plot": "picture",
+        "group": "group",
+        "source": "source",
+        "age": "age",
+        "gender": "gender",
+        "true_age": "true age (years)",
+        "predicted_age": "predicted age (years)",
+        "scatter_title": "{n:,} faces, MAE {mae:.2f}, CUM_5 {cum:.1%}",
+        "scatter_none": "no face with a known age",
+        "scatter_faces": "faces",
+        "scatter_mean": "mean prediction",
+        "scatter_right": "right",
+    },
+    "zh": {
+        "female": "女",
+        "male": "男",
+        "unknown": "未知",
+        "model": "模型：{prefix}，第{epoch}轮（{origin}）",
+        "data": "数据：{path}（{faces}张人脸，{crop}）",
+        "crop_template": "裁剪模板{template!r}",
+        "crop_unnamed": "没有写明裁剪模板，按模型的模板处理",
+        "crop_found": "没有模板或模板不同的图片由检测器重新裁剪",
+        "face": "第{number}张人脸，位置({box}), 性别：{gender}, 年龄：{age}",
+        "scoring": "评估",
+        "counts": "人脸：{n}张（有性别{n_gender}张，有年龄{n_age}张）",
+        "not_found": "未计入：{count}张没有检测到人脸（第一张：{first}）",
+        "skipped": "未计入：{count}条损坏的记录（第一条：{first}）",
+        "acc": "性别准确率：{value:.6f}",
+        "mae": "年龄平均绝对误差（MAE）：{value:.6f}",
+        "cum": "年龄误差不超过{years}岁（CUM_{years}）：{value:.6f}",
+        "within3": "年龄准确率：{value:.6f}",
+        "table": "按{column}：",
+        "written": "{what}：{path}",
+        "csv": "每张人脸的结果",
+        "plot": "图片",
+        "group": "组",
+        "source": "来源",
+        "age": "年龄",
+        "gender": "性别",
+        "true_age": "年龄（岁）",
+        "predicted_age": "预测年龄（岁）",
+        "scatter_title": "{n:,}张人脸，MAE {mae:.2f}，CUM_5 {cum:.1%}",
+        "scatter_none": "没有年龄标签",
+        "scatter_faces": "人脸数量",
+        "scatter_mean": "平均预测",
+        "scatter_right": "正确",
+    },
+}
+
+
+def language(flag: str | None = None) -> str:
+    """Return "en" or "zh": what ``--lang`` says, else what the locale does, English where that is another language.
+
+    Raises UsageError for a flag that is neither.
+    """
+    if flag is not None:
+        if flag not in LANGUAGES:
+            raise UsageError(f"unknown language {flag!r} ({', '.join(LANGUAGES)})")
+        return flag
+    named = next((os.environ[name] for name in _VARIABLES if os.environ.get(name)), None)
+    if named is None:
+        # Windows has its locale elsewhere, with names such as Chinese (Simplified)_China.
+        named = locale.getlocale()[0] or ""
+    return "zh" if named.lower().startswith(_CHINESE) else DEFAULT
+
+
+def say(key: str, lang: str, **values: Any) -> str:
+    """Return the text ``key`` in ``lang`` with ``values`` filled in. KeyError for a text that isn't in the table."""
+    return TEXTS[lang][key].format(**values)
