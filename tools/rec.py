@@ -119,16 +119,18 @@ def show(args: argparse.Namespace) -> int:
 
     with open_records(args.path) as records:
         order = args.label_order or _label_order(_about(records.path))
-        images, captions = [], []
+        images, captions, lines = [], [], []
         for position in _choose(records, args):
             key = int(records.keys[position])
             header, body = unpack(records.read(position))
             caption = _describe(header.label, order)
-            print(f"{key}\t{caption}\t{records.path_of(position).name}")
+            lines.append(f"{key}\t{caption}\t{records.path_of(position).name}")
             images.append(_decode(body, name=f"{records.path_of(position)}: record key {key}"))
             captions.append(f"{key}: {caption}")
         figure = contact_sheet(images, captions, columns=args.columns, title=f"{records.path.name}, {order}")
     figure.savefig(args.output)
+    # Only now: with `| head` the first lines may be the last thing that this process does.
+    print("\n".join(lines))
     print(f"{args.output} drawn: {len(images)} of {len(records):,} records", file=sys.stderr)
     return 0
 

@@ -34,11 +34,12 @@ class RecordSet:
         for file in self.files:
             _drop_range_header(file)
         self._ends = np.cumsum([len(file) for file in self.files])
+        self._count = sum(len(file) for file in self.files)
         self._keys: NDArray[np.int64] | None = None
         self._labels: dict[int, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return self._count
 
     @property
     def path(self) -> Path:
@@ -120,8 +121,10 @@ class RecordSet:
         self.close()
 
     def _locate(self, position: int) -> tuple[RecordFile, int]:
-        if not 0 <= position < len(self):
-            raise RecordError(f"{self.path}: there is no position {position}, only 0..{len(self) - 1}")
+        if not 0 <= position < self._count:
+            raise RecordError(f"{self.path}: there is no position {position}, only 0..{self._count - 1}")
+        if len(self.files) == 1:
+            return self.files[0], position
         shard = int(np.searchsorted(self._ends, position, side="right"))
         file = self.files[shard]
         return file, int(position - (self._ends[shard] - len(file)))
