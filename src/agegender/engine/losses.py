@@ -1,0 +1,121 @@
+"""Losses put on top of an inference graph in memory. What is saved stays the inference graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agegender.engine.config import TrainConfig
+from agegender.errors import UsageError
+from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.labels import AGE_CLASSES
+
+Symbol = Any  # mxnet 1.9 carries no types
+
+IMAGE = "image"
+LABEL = "softmax_label"
+# Years; the width at which DLDL-v2 (Gao et al., IJCAI 2018) trains where a set has no deviations of its own.
+AGE_SIGMA = 2.0
+# Squared years reach thousands; in squared decades the loss is of the size of the others.
+MSE_UNIT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGraph:
+    """``symbol`` takes ``image`` uint8 (N,H,W,3) and ``softmax_label`` (N,2) and returns, per face, ``loss`` (N,),
+    ``gender_softmax`` (N,2) and ``age`` (N,1); ``frozen`` names the parameters that no loss reaches."""
+
+    symbol: Symbol
+    frozen: tuple[str, ...]
+
+
+def from_image(symbol: Symbol) -> Symbol:
+    """Let ``symbol`` take uint8 (N,H,W,3) ``image`` instead of ``data``: a quarter of the bytes go to a GPU."""
+    mx = load_mxnet()
+    image = mx.sym.transpose(mx.sym.Variable(IMAGE), axes=(0, 3, 1, 2), name="image_planes")
+    return symbol(data=mx.sym.cast(image, dtype="float32", name="image_float"))
+
+
+def scoring_symbol(inference: Symbol) -> Symbol:
+    """Return the graph of ``gender_softmax`` (N,2) and ``age`` (N,1), on ``image``."""
+    mx = load_mxnet()
+    internals = inference.get_internals()
+    return from_image(mx.sym.Group([internals["gender_softmax_output"], internals["age_output"]]))
+
+
+def training_graph(inference: Symbol, config: TrainConfig) -> TrainingGraph:
+    """Put the losses that ``config`` asks for on ``inference``.
+
+    Each face's loss is divided by how many labels of its kind the context's batch knows, so that the gradient is
+    that of the mean over known labels; -1 is left out. Raises UsageError for an age loss the head can't take.
+    """
+    mx = load_mxnet()
+    internals = inference.get_internals()
+    label = mx.sym.Variable(LABEL)
+    parts = []
+    if config.task in ("both", "gender"):
+        gender = _column(label, 0)
+        parts.append(_mean_of_known(_gender_loss(internals, gender, config.label_smoothing), gender))
+    if config.task in ("both", "age"):
+        age = _column(label, 1)
+        parts.append(_mean_of_known(_age_loss(internals, age, config), age) * config.age_weight)
+    total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+    learned = set(from_image(total).list_arguments())
+    watched = [mx.sym.BlockGrad(internals[f"{name}_output"], name=name) for name in ("gender_softmax", "age")]
+    symbol = from_image(mx.sym.Group([mx.sym.make_loss(total, name="loss"), *watched]))
+    frozen = [name for name in symbol.list_arguments() if name not in learned]
+    return TrainingGraph(symbol, tuple(frozen))
+
+
+def _column(label: Symbol, number: int) -> Symbol:
+    mx = load_mxnet()
+    column = mx.sym.slice_axis(label, axis=1, begin=number, end=number + 1)
+    return mx.sym.reshape(column, shape=(-1,))
+
+
+def _mean_of_known(loss: Symbol, label: Symbol) -> Symbol:
+    """Return (N,) terms that sum to the mean of ``loss`` over the faces whose ``label`` is known."""
+    mx = load_mxnet()
+    known = label >= 0
+    count = mx.sym.maximum(mx.sym.sum(known), 1)
+    return mx.sym.broadcast_div(loss * known, count)
+
+
+def _gender_loss(internals: Symbol, gender: Symbol, smoothing: float) -> Symbol:
+    mx = load_mxnet()
+    log_probability = mx.sym.log_softmax(internals["gender_logits_output"], axis=1)
+    return _cross_entropy(log_probability, gender, smoothing)
+
+
+def _cross_entropy(log_probability: Symbol, label: Symbol, smoothing: float) -> Symbol:
+    mx = load_mxnet()
+    loss = -mx.sym.pick(log_probability, label, axis=1)
+    if smoothing:
+        loss = (1 - smoothing) * loss - smoothing * mx.sym.mean(log_probability, axis=1)
+    return loss
+
+
+def _age_loss(internals: Symbol, age: Symbol, config: TrainConfig) -> Symbol:
+    mx = load_mxnet()
+    off = mx.sym.abs(mx.sym.reshape(internals["age_output"], shape=(-1,)) - age)
+    if config.age_loss == "mae":
+        return off
+    if config.age_loss == "mse":
+        return mx.sym.square(off / MSE_UNIT)
+    if "age_logits_output" not in internals.list_outputs():
+        raise UsageError(
+            f"age_loss {config.age_loss!r} needs a softmax over ages, which this network has not (mae, mse)"
+        )
+    log_probability = mx.sym.log_softmax(internals["age_logits_output"], axis=1)
+    if config.age_loss == "ce":
+        return _cross_entropy(log_probability, age, config.label_smoothing)
+    return _divergence(log_probability, age) + off
+
+
+def _divergence(log_probability: Symbol, age: Symbol) -> Symbol:
+    """Return KL(target || prediction) (N,), the target a Gaussian around the age, cut to 0..100 and normalised."""
+    mx = load_mxnet()
+    years = mx.sym.reshape(mx.sym.arange(start=0, stop=AGE_CLASSES, dtype="float32"), shape=(1, AGE_CLASSES))
+    distance = mx.sym.broadcast_sub(years, mx.sym.reshape(age, shape=(-1, 1)))
+    log_target = mx.sym.log_softmax(-0.5 * mx.sym.square(distance / AGE_SIGMA), axis=1)
+    return mx.sym.sum(mx.sym.exp(log_target) * (log_target - log_probability), axis=1)

@@ -1,0 +1,134 @@
+"""Watching a training: running scores, the log line, losses that are not finite."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from agegender.engine.module import StepResult
+from agegender.errors import TrainingError
+from agegender.metrics import ScoreKeeper, Scores
+
+_log = logging.getLogger(__name__)
+_NAMED_RECORDS = 8
+
+
+class Monitor:
+    """Collect the results of one epoch's steps, always one step late, so that reading never keeps the device waiting.
+
+    Logs a line every ``frequent`` batches. ``faces_per_step`` counts those of all workers; ``task`` says which heads
+    are scored.
+    """
+
+    def __init__(self, epoch: int, *, first_batch: int, frequent: int, faces_per_step: int, task: str) -> None:
+        self._epoch = epoch
+        self._batch = self._window_start = first_batch
+        self._first_batch = first_batch
+        self._frequent = frequent
+        self._faces = faces_per_step
+        self._heads = ("both", "gender"), ("both", "age")
+        self._task = task
+        self._pending: StepResult | None = None
+        self._window, self._all = ScoreKeeper(), ScoreKeeper()
+        self._loss_sum = 0.0
+        self._started = self._window_started = time.perf_counter()
+
+    def add(self, result: StepResult) -> None:
+        """Note a step that has been launched; read the one before. Raises TrainingError for a loss that is not finite."""
+        before, self._pending = self._pending, result
+        if before is not None:
+            self._read(before)
+
+    def finish(self) -> None:
+        """Read the step that is still pending."""
+        before, self._pending = self._pending, None
+        if before is not None:
+            self._read(before)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the steps so far."""
+        steps = self._batch - self._first_batch
+        return self._loss_sum / steps if steps else float("nan")
+
+    @property
+    def seconds(self) -> float:
+        """Time since the epoch began."""
+        return time.perf_counter() - self._started
+
+    @property
+    def speed(self) -> float:
+        """Faces per second since the epoch began."""
+        return (self._batch - self._first_batch) * self._faces / max(self.seconds, 1e-9)
+
+    def scores(self) -> Scores:
+        """Return the scores of all steps so far, each made with the parameters of its time."""
+        total = ScoreKeeper()
+        total.merge(self._all)
+        total.merge(self._window)
+        return total.compute()
+
+    def _read(self, result: StepResult) -> None:
+        loss, gender, age = result.read()
+        if not np.isfinite(loss).all():
+            raise TrainingError(self._describe(loss, result.keys))
+        self._loss_sum += float(loss.sum())
+        gender_tasks, age_tasks = self._heads
+        self._window.update(
+            gender_probability=gender if self._task in gender_tasks else None,
+            age=age if self._task in age_tasks else None,
+            labels=result.labels,
+        )
+        self._batch += 1
+        if self._batch % self._frequent == 0:
+            self._report()
+
+    def _report(self) -> None:
+        now = time.perf_counter()
+        speed = (self._batch - self._window_start) * self._faces / max(now - self._window_started, 1e-9)
+        figures = "\t".join(f"{name}={value:.6f}" for name, value in shown(self._window.compute()).items())
+        _log.info(
+            "Epoch[%d] Batch [%d-%d]\tSpeed: %.2f samples/sec\t%s",
+            self._epoch,
+            self._window_start,
+            self._batch,
+            speed,
+            figures,
+        )
+        self._all.merge(self._window)
+        self._window.reset()
+        self._window_start, self._window_started = self._batch, now
+
+    def _describe(self, loss: npt.NDArray[np.float32], keys: npt.NDArray[np.int64]) -> str:
+        bad = keys[~np.isfinite(loss)]
+        named = ", ".join(map(str, bad[:_NAMED_RECORDS].tolist()))
+        more = f" and {len(bad) - _NAMED_RECORDS} more" if len(bad) > _NAMED_RECORDS else ""
+        return (
+            f"the loss is not finite in epoch {self._epoch}, batch {self._batch} (record keys {named}{more}); "
+            "a lower --lr or some --warmup_epochs may help; the checkpoints so far are good"
+        )
+
+
+def shown(scores: Scores) -> dict[str, float]:
+    """Return the figures of the log line by their names there."""
+    return {"acc": scores.acc, "MAE": scores.mae, "CUM_5": scores.cum[5]}
+
+
+def is_better(new: dict[str, float | None], old: dict[str, float | None] | None, *, best_by: str) -> bool:
+    """Return whether the figures ``new`` beat ``old`` (None: nothing so far) by ``best_by``.
+
+    ``auto`` is the lowest MAE, or gender accuracy where no ages are known.
+    """
+    name = best_by
+    if best_by == "auto":
+        name = "acc" if new.get("MAE") is None else "MAE"
+    value, before = new.get(name), None if old is None else old.get(name)
+    if value is None or math.isnan(value):
+        return False
+    if before is None:
+        return True
+    return value < before if name == "MAE" else value > before

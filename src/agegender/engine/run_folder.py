@@ -1,0 +1,109 @@
+"""The folder of a run: ``config.json``, ``log.txt``, ``history.csv`` beside the checkpoints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agegender.files import write_json, write_text
+from agegender.graph.info import info_path
+
+_package = logging.getLogger("agegender")
+
+FILES = ("config.json", "log.txt", "history.csv", "curves.png")
+
+
+class RunFolder:
+    """The folder that checkpoints of ``prefix`` lie in. Entered, it writes what the package logs to ``log.txt``.
+
+    ``active`` False writes nothing: workers other than the first.
+    """
+
+    def __init__(self, prefix: Path, *, active: bool = True) -> None:
+        self.prefix = prefix
+        self.path = prefix.parent
+        self._active = active
+        self._handler: _LogFile | None = None
+        self._level = logging.NOTSET
+        # One row per finished epoch: column name to value.
+        self.history: list[dict[str, float]] = []
+
+    def __enter__(self) -> RunFolder:
+        if self._active:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._handler = _LogFile(self.path / "log.txt", encoding="utf-8")
+            self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            self._level = _package.level
+            _package.addHandler(self._handler)
+            if _package.getEffectiveLevel() > logging.INFO:
+                _package.setLevel(logging.INFO)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handler is not None:
+            if error is not None and not isinstance(error, OSError):
+                # Into the file alone: whoever catches the error shows it.
+                text = str(error) or type(error).__name__
+                self._handler.handle(logging.LogRecord(_package.name, logging.ERROR, "", 0, text, None, None))
+            _package.removeHandler(self._handler)
+            _package.setLevel(self._level)
+            self._handler.close()
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the resolved configuration."""
+        if self._active:
+            write_json(self.path / "config.json", config)
+
+    def read_history(self, epochs: int) -> None:
+        """Take up the rows of the first ``epochs`` finished epochs of an earlier session."""
+        try:
+            text = (self.path / "history.csv").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return
+        rows = [
+            {name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(io.StringIO(text))
+        ]
+        self.history = [row for row in rows if row["epoch"] <= epochs]
+
+    def add_history(self, row: dict[str, float]) -> None:
+        """Add the row of a finished epoch and write ``history.csv``."""
+        self.history.append(row)
+        if self._active:
+            table = io.StringIO()
+            writer = csv.DictWriter(table, list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({name: f"{known.get(name, float('nan')):.8g}" for name in row} for known in self.history)
+            write_text(self.path / "history.csv", table.getvalue())
+
+    def set_aside(self) -> Path | None:
+        """Move an earlier run's files to ``earlier-1``, ``earlier-2`` ... in the folder; return where, None if none.
+
+        A new run can then neither overwrite it nor be mixed up with its checkpoints.
+        """
+        name = self.prefix.name
+        if not self._active or not info_path(self.prefix).exists():
+            return None
+        number = 1
+        while (target := self.path / f"earlier-{number}").exists():
+            number += 1
+        target.mkdir()
+        kinds = (f"{name}.json", f"{name}-symbol.json", f"{name}-*.params", f"{name}-*.states", *FILES)
+        for path in [path for kind in kinds for path in self.path.glob(kind)]:
+            path.rename(target / path.name)
+        return target
+
+
+class _LogFile(logging.FileHandler):
+    """A log that fails like any other file, instead of printing a traceback per line on a full disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        error = sys.exc_info()[1]
+        if error is not None:
+            raise error

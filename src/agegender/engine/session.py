@@ -1,0 +1,198 @@
+"""Everything a training works with, made ready: data, network, optimizer, scorer, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from agegender.config import as_json
+from agegender.engine.commit import git_commit
+from agegender.engine.config import TrainConfig
+from agegender.engine.data import TrainingData, open_data
+from agegender.engine.dist import Workers, join_workers
+from agegender.engine.keeper import CheckpointKeeper
+from agegender.engine.losses import training_graph
+from agegender.engine.module import StepResult, TrainingModule
+from agegender.engine.monitor import Monitor
+from agegender.engine.pretrained import start_from
+from agegender.engine.schedule import Schedule
+from agegender.engine.scoring import Scorer
+from agegender.engine.start import Start, find_start
+from agegender.executor.devices import contexts
+from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.graph import ModelInfo
+from agegender.metrics import Scores
+from agegender.pipeline import LoaderConfig
+from agegender.pipeline.batch import Batch
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """The parts of one training and what the loop does with them."""
+
+    config: TrainConfig
+    workers: Workers
+    devices: list[Any]
+    data: TrainingData
+    module: TrainingModule
+    scorer: Scorer | None
+    schedule: Schedule
+    keeper: CheckpointKeeper
+    start: Start
+    # What the place within an epoch depends on.
+    setup: dict[str, Any]
+
+    def step(self, batch: Batch, *, epoch: int, number: int) -> StepResult:
+        """Train on batch ``number`` of ``epoch``."""
+        seed = self.config.seed * 1_000_003 + self.module.step_count * self.workers.count + self.workers.rank
+        return self.module.step(batch, lr=self.schedule.at(epoch, number), seed=seed % 2**31)
+
+    def validate(self, epoch: int) -> Scores | None:
+        """Score on the validation set where that is due after ``epoch``: every ``eval_every`` and the last."""
+        due = (epoch + 1) % self.config.eval_every == 0 or epoch + 1 == self.config.end_epoch
+        if self.scorer is None or self.data.val is None or not due:
+            return None
+        return self.scorer.score(self.data.val.epoch(0), self.inference_parameters())
+
+    def inference_parameters(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what is validated and saved: the moving average where there is one."""
+        # First, because it waits for the steps still under way.
+        current = self.module.parameters()
+        averaged = self.module.averaged()
+        return current if averaged is None else averaged
+
+    def monitor(self, epoch: int, *, first_batch: int) -> Monitor:
+        """Return the monitor of an epoch that begins with ``first_batch``."""
+        return Monitor(
+            epoch,
+            first_batch=first_batch,
+            frequent=self.config.frequent,
+            faces_per_step=self.data.train.batch_size * self.workers.count,
+            task=self.config.task,
+        )
+
+    def describe(self) -> None:
+        """Log what is about to happen."""
+        config, train = self.config, self.data.train
+        _log.info(
+            "%s: %d faces, %d batches of %d per epoch on %s%s; %s %g, %d epochs; checkpoints in %s-NNNN",
+            config.network,
+            train.samples_per_epoch,
+            train.batches_per_epoch,
+            train.batch_size,
+            ",".join(map(str, self.devices)),
+            "" if self.workers.alone else f", worker {self.workers.rank} of {self.workers.count}",
+            config.optimizer,
+            config.lr,
+            config.end_epoch,
+            self.keeper.prefix,
+        )
+
+
+@contextmanager
+def open_session(
+    config: TrainConfig, augmentation: LoaderConfig, *, network_json: str, arguments: dict[str, Any]
+) -> Iterator[Session]:
+    """Make everything ready; see ``trainer.train`` for arguments and errors."""
+    mx = load_mxnet()
+    workers = join_workers(config.kvstore)
+    devices = contexts(config.gpu_ids)
+    data = open_data(config, augmentation, contexts=len(devices), workers=workers)
+    try:
+        inference = mx.sym.load_json(network_json)
+        size = (config.data_shape or (3, 0, 0))[1:]
+        bound = {"contexts": devices, "rows": data.train.batch_size, "size": size}
+        setup = {"seed": config.seed, "batch": data.train.batch_size * workers.count, "data": data.digest}
+        setup |= {"balance": config.balance}
+        start = find_start(config.checkpoint_prefix, resume=config.resume, setup=setup)
+        module = _ready_module(config, inference, bound, workers=workers, start=start)
+        info = start.info or _describe_model(config, augmentation, data, arguments)
+        yield Session(
+            config=config,
+            workers=workers,
+            devices=devices,
+            data=data,
+            module=module,
+            scorer=Scorer(inference, **bound) if data.val is not None and workers.first else None,
+            schedule=_schedule(config, data.train.batches_per_epoch),
+            keeper=CheckpointKeeper(
+                config.checkpoint_prefix,
+                graph_json=network_json,
+                info=info,
+                save_every=config.save_every,
+                best_by=config.best_by,
+            ),
+            start=start,
+            setup=setup,
+        )
+    finally:
+        data.close()
+
+
+def _ready_module(
+    config: TrainConfig, inference: Any, bound: dict[str, Any], *, workers: Workers, start: Start
+) -> TrainingModule:
+    """Return the module with parameters and optimizer as ``start`` has them."""
+    module = TrainingModule(training_graph(inference, config), **bound)
+    initial = module.initialise(seed=config.seed)
+    if start.arrays is None and config.pretrained:
+        module.set_parameters(start_from(config.pretrained, initial))
+    elif start.arrays is not None:
+        # Before the optimizer starts: the key-value store and the moving average copy what is there then.
+        module.set_parameters(start.arrays)
+    module.start_optimizer(
+        str(config.optimizer),
+        momentum=config.mom,
+        wd=float(config.wd or 0.0),
+        kvstore=workers.kvstore,
+        workers=workers.count,
+        steps_done=start.step,
+        ema=config.ema,
+    )
+    if start.arrays is not None:
+        module.restore(start.arrays)
+    return module
+
+
+def _schedule(config: TrainConfig, batches: int) -> Schedule:
+    return Schedule(
+        base=float(config.lr or 0.0),
+        kind=config.lr_schedule,
+        steps=config.lr_steps,
+        warmup_epochs=config.warmup_epochs,
+        end_epoch=config.end_epoch,
+        batches_per_epoch=batches,
+    )
+
+
+def _describe_model(
+    config: TrainConfig, augmentation: LoaderConfig, data: TrainingData, arguments: dict[str, Any]
+) -> ModelInfo:
+    """Return what ``prefix.json`` says before the first checkpoint."""
+    info = data.info
+    return ModelInfo(
+        network=config.network,
+        arguments=arguments,
+        head=str(config.head),
+        task=config.task,
+        input={"shape": list(config.data_shape or ()), "colour": "RGB", "range": [0, 255]},
+        template=info.template if info is not None else {},
+        labels=data.label_order,
+        best_by=config.best_by,
+        data={
+            "train": str(config.data_dir),
+            "records": data.train.samples_per_epoch,
+            "digest": data.digest,
+            "sha256": info.sha256 if info is not None else {},
+        },
+        config={**as_json(config), **as_json(augmentation)},
+        git_commit=git_commit(),
+        synthetic=info.synthetic if info is not None else False,
+    )
