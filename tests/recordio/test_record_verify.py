@@ -299,12 +299,12 @@ def test_repair_cuts_the_tables(make_set: MakeSet) -> None:
     offset = int(read_index(path.with_suffix(".idx"))[1][2])
     _damage(path, offset + 4, b"\xff\xff\xff\xff")
     path.with_suffix(".csv").write_text("key,path,source\n" + "".join(f'{key},"a,{key}.jpg",x\n' for key in range(4)))
-    path.with_suffix(".lst").write_text("".join(f"{key}\t1\t20\t{key}.jpg\n" for key in range(4)))
+    path.with_suffix(".lst").write_text("".join(f'{key}\t1\t20\t"{key}.jpg\n' for key in range(4)))
     write_json(path.with_suffix(".json"), {"records": 4, "template": {"name": "utkface"}, "sha256": {"train.rec": "0"}})
     target = path.with_name("new.rec")
     assert repair(path, target).records == 3
     assert target.with_suffix(".csv").read_text() == 'key,path,source\n0,"a,0.jpg",x\n1,"a,1.jpg",x\n3,"a,3.jpg",x\n'
-    assert target.with_suffix(".lst").read_text() == "0\t1\t20\t0.jpg\n1\t1\t20\t1.jpg\n3\t1\t20\t3.jpg\n"
+    assert target.with_suffix(".lst").read_text() == '0\t1\t20\t"0.jpg\n1\t1\t20\t"1.jpg\n3\t1\t20\t"3.jpg\n'
     assert json.loads(target.with_suffix(".json").read_text()) == {
         "records": 3,
         "template": {"name": "utkface"},

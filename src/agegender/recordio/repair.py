@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO, cast
 
 from agegender.errors import RecordError, UsageError
 from agegender.files import atomic_path, sha256_file, write_json
@@ -80,10 +81,11 @@ def _copy_records(result: Repair, check: BodyCheck | None) -> set[int]:
 
 def _copy_sidecars(source: Path, target: Path, kept: set[int]) -> None:
     """Write the tables and the JSON of the source beside the target, cut to the records that are left."""
-    for suffix, delimiter in ((".csv", ","), (".lst", "\t")):
-        table = source.with_suffix(suffix)
-        if table.is_file():
-            _copy_table(table, target.with_suffix(suffix), kept=kept, delimiter=delimiter)
+    table, lines = source.with_suffix(".csv"), source.with_suffix(".lst")
+    if table.is_file():
+        _copy_table(table, target.with_suffix(".csv"), kept=kept)
+    if lines.is_file():
+        _copy_lines(lines, target.with_suffix(".lst"), kept=kept)
     try:
         about = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -93,14 +95,24 @@ def _copy_sidecars(source: Path, target: Path, kept: set[int]) -> None:
         write_json(target.with_suffix(".json"), about | changed)
 
 
-def _copy_table(source: Path, target: Path, *, kept: set[int], delimiter: str) -> None:
-    with (
-        atomic_path(target) as temporary,
-        open(source, encoding="utf-8", newline="") as old,
-        open(temporary, "w", encoding="utf-8", newline="") as new,
-    ):
-        writer = csv.writer(new, delimiter=delimiter, lineterminator="\n")
-        for row in csv.reader(old, delimiter=delimiter):
-            # A header line has no number in front.
-            if row and (not row[0].isdigit() or int(row[0]) in kept):
+def _copy_table(source: Path, target: Path, *, kept: set[int]) -> None:
+    """Copy the rows of a CSV whose first cell is a key that is left; a header line has no number there."""
+    with atomic_path(target) as temporary, _text(source, "r") as old, _text(temporary, "w") as new:
+        writer = csv.writer(new, lineterminator="\n")
+        for row in csv.reader(old):
+            if row and (not row[0].isdecimal() or int(row[0]) in kept):
                 writer.writerow(row)
+
+
+def _copy_lines(source: Path, target: Path, *, kept: set[int]) -> None:
+    """Copy the lines of an im2rec list whose first column is a key that is left."""
+    with atomic_path(target) as temporary, _text(source, "r") as old, _text(temporary, "w") as new:
+        for line in old:
+            key = line.split("\t", 1)[0]
+            if key.isdecimal() and int(key) in kept:
+                new.write(line)
+
+
+def _text(path: Path, mode: str) -> TextIO:
+    # Paths need not be UTF-8: such bytes go through as they are.
+    return cast(TextIO, open(path, mode, encoding="utf-8", errors="surrogateescape", newline=""))
