@@ -1,0 +1,123 @@
+"""What a user may call a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agegender.errors import UsageError
+from agegender.graph import find_model, lookup
+from agegender.graph.lookup import known_models
+
+pytestmark = pytest.mark.quick
+
+
+def model(prefix: Path, *, epochs: tuple[int, ...] = (1,), when: float | None = None) -> Path:
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    prefix.with_name(f"{prefix.name}-symbol.json").write_text("{}")
+    for epoch in epochs:
+        path = prefix.with_name(f"{prefix.name}-{epoch:04d}.params")
+        path.write_bytes(b"")
+        if when is not None:
+            os.utime(path, (when, when))
+    return prefix
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the models `ssrnet` and `m50`, the only ones there are, and a working folder beside it."""
+    folder = tmp_path / "models"
+    for name in ("ssrnet", "m50"):
+        model(folder / name / name)
+    (folder / "mtcnn").mkdir()
+    monkeypatch.setattr(lookup, "model_folders", lambda: iter([folder]))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "epoch"),
+    [
+        ("runs/m50/model,7", "runs/m50/model", 7),
+        ("runs/m50/model,0007", "runs/m50/model", 7),
+        ("runs/m50/model,best", "runs/m50/model", "best"),
+        ("runs/m50/model, last", "runs/m50/model", "last"),
+        ("runs/m50/model", "runs/m50/model", None),
+        ("runs/m50", "runs/m50/model", None),
+        ("runs/m50/", "runs/m50/model", None),
+        ("runs/m50,3", "runs/m50/model", 3),
+        ("runs/m50/model-0007.params", "runs/m50/model", 7),
+        ("runs/m50/model-0007.params,2", "runs/m50/model", 2),
+        ("runs/m50/model-symbol.json", "runs/m50/model", None),
+        ("old,comma/model,4", "old,comma/model", 4),
+    ],
+)
+def test_paths(models: Path, name: str, prefix: str, epoch: int | str | None) -> None:
+    model(Path("runs/m50/model"), epochs=(7,))
+    model(Path("old,comma/model"))
+    found = find_model(name)
+    assert (found.prefix, found.epoch) == (Path(prefix), epoch)
+    assert found.origin.startswith("the path ")
+
+
+def test_names(models: Path) -> None:
+    assert find_model("m50").prefix == models / "m50" / "m50"
+    assert find_model("m50,best").epoch == "best"
+    assert find_model("m50").origin == f"the model 'm50' in {models}"
+    assert sorted(known_models()) == ["m50", "ssrnet"]
+
+
+def test_a_folder_of_that_name_without_a_model_does_not_hide_the_model(models: Path) -> None:
+    Path("m50").mkdir()
+    assert find_model("m50").prefix == models / "m50" / "m50"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("srnet", r"there is no model 'srnet'; did you mean 'ssrnet'\?: .*\(models here: m50, ssrnet\)$"),
+        ("runs/x/model,3", r"there is no model 'runs/x/model': no file runs/x/model-symbol\.json, and no model of that"),
+        ("m50,first", r"the epoch in 'm50,first' is 'first', neither a number nor best nor last"),
+        ("several", r"several holds several models \(a, b\); say which: several/NAME"),
+    ],
+)
+def test_what_is_not_there(models: Path, name: str, expected: str) -> None:
+    for each in "ab":
+        model(Path("several") / each)
+    with pytest.raises(UsageError, match=expected):
+        find_model(name)
+
+
+def test_without_a_name_it_is_the_newest_run_that_has_parameters(models: Path) -> None:
+    model(Path("runs/m50/model"), epochs=(1, 2), when=1000)
+    model(Path("runs/ssrnet/model"), epochs=(1,), when=2000)
+    model(Path("runs/r50/model"), epochs=())
+    found = find_model()
+    assert (found.prefix, found.epoch, found.origin) == (Path("runs/ssrnet/model"), None, "the newest run in runs")
+    model(Path("runs/m50/model"), epochs=(3,), when=3000)
+    assert find_model().prefix == Path("runs/m50/model")
+
+
+def test_without_a_name_and_a_run_it_is_the_shipped_model(models: Path) -> None:
+    found = find_model(runs="runs")
+    assert (found.prefix, found.origin) == (models / "ssrnet" / "ssrnet", "the shipped model 'ssrnet'")
+
+
+def test_without_anything_it_says_where_it_looked(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "model_folders", lambda: iter([Path("/nowhere")]))
+    with pytest.raises(UsageError, match="nothing was trained in runs, and no 'ssrnet' lies in /nowhere"):
+        find_model()
+
+
+def test_the_users_folders_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    for place in ("a", "b"):
+        model(tmp_path / place / "ssrnet" / "ssrnet")
+    model(tmp_path / "b" / "mine" / "mine")
+    monkeypatch.setenv("AGEGENDER_MODELS", os.pathsep.join([str(tmp_path / "a"), "", str(tmp_path / "b")]))
+    found = known_models()
+    assert found["ssrnet"] == tmp_path / "a" / "ssrnet" / "ssrnet"
+    assert found["mine"] == tmp_path / "b" / "mine" / "mine"
+    assert root / "models" in list(lookup.model_folders())
