@@ -39,32 +39,18 @@ PHOTO_SUFFIXES = (
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 TEXTS = {
     "en": {
-        "model": "model: {prefix}, epoch {epoch} ({origin})",
         "faces": "{image}: {n} faces, drawn in {output}",
         "one_face": "{image}: 1 face, drawn in {output}",
         "no_face": "{image}: no face found, picture in {output}",
-        "face": "face {number} at ({box})",
-        "gender": "gender: {gender} ({probability:.2f})",
-        "age": "age: {age:.0f}",
-        "interval": "age: {age:.0f} ({low:.0f} to {high:.0f})",
         "failed": "{failed} of {total} photos could not be read",
-        "female": "female",
-        "male": "male",
-        "no_window": "no window here (no display, or matplotlib has no GUI toolkit)",
+        "no_window": "no window here (no display, or matplotlib has no GUI toolkit); the picture is {output}",
     },
     "zh": {
-        "model": "模型：{prefix}，第{epoch}轮（{origin}）",
         "faces": "{image}：{n}张人脸，图片：{output}",
         "one_face": "{image}：1张人脸，图片：{output}",
         "no_face": "{image}：没有检测到人脸，图片：{output}",
-        "face": "第{number}张人脸，位置({box})",
-        "gender": "性别：{gender}",
-        "age": "年龄：{age:.0f}",
-        "interval": "年龄：{age:.0f}",
         "failed": "{total}张图片中有{failed}张无法读取",
-        "female": "女",
-        "male": "男",
-        "no_window": "无法打开窗口（没有显示器或图形界面库）",
+        "no_window": "无法打开窗口（没有显示器或图形界面库）；图片：{output}",
     },
 }
 
@@ -109,10 +95,9 @@ def main(args: argparse.Namespace) -> int:
 
     config = collect(InferConfig, args)
     lang = language(config.lang)
-    texts = TEXTS[lang]
     photos = find_photos(args.image or ["test.jpg"])
     targets = picture_paths(photos, Path(config.output))
-    predictor = _open(config, texts)
+    predictor = _open(config, lang=lang)
     failed = 0
     for photo, target in _progress(list(zip(photos, targets, strict=True))):
         try:
@@ -123,11 +108,11 @@ def main(args: argparse.Namespace) -> int:
             continue
         faces = predictor.predict(image)
         picture = _write_picture(image, faces, target, lang=lang)
-        _report(photo, faces, target, config=config, texts=texts)
+        _report(photo, faces, target, config=config, lang=lang)
         if config.show and not _show(picture, str(photo)):
-            _say(texts["no_window"], sys.stderr)
+            _say(TEXTS[lang]["no_window"].format(output=target), sys.stderr)
     if failed and len(photos) > 1:
-        _say(texts["failed"].format(failed=failed, total=len(photos)), sys.stderr)
+        _say(TEXTS[lang]["failed"].format(failed=failed, total=len(photos)), sys.stderr)
     return 1 if failed else 0
 
 
@@ -192,14 +177,15 @@ def _unlike(photos: Sequence[Path], folder: Path) -> list[Path]:
     return targets
 
 
-def _open(config: InferConfig, texts: dict[str, str]) -> Predictor:
+def _open(config: InferConfig, *, lang: str) -> Predictor:
+    from agegender.app.messages import say
     from agegender.graph.checkpoint import resolve_epoch
     from agegender.graph.info import read_info
     from agegender.graph.lookup import find_model
 
     model = find_model(config.model)
     epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
-    _say(texts["model"].format(prefix=model.prefix, epoch=epoch, origin=model.origin), sys.stderr)
+    _say(say("model", lang, prefix=model.prefix, epoch=epoch, origin=model.origin), sys.stderr)
     from agegender.deploy.predict import open_predictor
 
     return open_predictor(
@@ -236,30 +222,29 @@ def _write_picture(image: Photo, faces: Sequence[Face], path: Path, *, lang: str
     return picture
 
 
-def _report(photo: Path, faces: Sequence[Face], target: Path, *, config: InferConfig, texts: dict[str, str]) -> None:
+def _report(photo: Path, faces: Sequence[Face], target: Path, *, config: InferConfig, lang: str) -> None:
     if config.json:
         found = [face.to_json(distribution=config.distribution) for face in faces]
         _say(json.dumps({"image": str(photo), "faces": found}))
         return
     key = {0: "no_face", 1: "one_face"}.get(len(faces), "faces")
-    _say(texts[key].format(image=photo, n=len(faces), output=target))
+    _say(TEXTS[lang][key].format(image=photo, n=len(faces), output=target))
     for number, face in enumerate(faces, 1):
-        _say(describe(face, number, texts))
+        _say(describe(face, number, lang))
 
 
-def describe(face: Face, number: int, texts: dict[str, str]) -> str:
-    """Return the line that is printed for a face."""
+def describe(face: Face, number: int, lang: str) -> str:
+    """Return the line that is printed for a face; in English with the gender's probability and the age's interval."""
+    from agegender.app.messages import say
+
+    gender = say(face.gender or "unknown", lang)
+    age = say("unknown", lang) if face.age is None else f"{face.age:.0f}"
+    if lang == "en" and face.gender_probability is not None:
+        gender += f" ({face.gender_probability:.2f})"
+    if lang == "en" and face.age_interval is not None:
+        age += f" ({face.age_interval[0]:.0f} to {face.age_interval[1]:.0f})"
     box = ", ".join(str(round(float(value))) for value in face.box)
-    words = [texts["face"].format(number=number, box=box)]
-    if face.gender is not None:
-        gender = texts[face.gender]
-        words.append(texts["gender"].format(gender=gender, probability=face.gender_probability))
-    if face.age is not None and face.age_interval is not None:
-        low, high = face.age_interval
-        words.append(texts["interval"].format(age=face.age, low=low, high=high))
-    elif face.age is not None:
-        words.append(texts["age"].format(age=face.age))
-    return ", ".join(words)
+    return say("face", lang, number=number, box=box, gender=gender, age=age)
 
 
 def _progress(photos: Sequence[tuple[Path, Path]]) -> Sequence[tuple[Path, Path]]:

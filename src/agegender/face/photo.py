@@ -88,8 +88,10 @@ def _read_other(data: bytes, name: str, header: JpegHeader | None) -> npt.NDArra
     try:
         with Image.open(io.BytesIO(data)) as picture:
             _check_size(picture.width, picture.height, name)
-            orientation = header.orientation if header else int(picture.getexif().get(0x0112, 1))
-            return _upright(_to_rgb(picture), orientation)
+            image = _to_rgb(picture)
+            # Asked after decoding: Pillow turns a TIFF itself, and then takes the tag away.
+            orientation = header.orientation if header else picture.getexif().get(0x0112, 1)
+            return _upright(image, orientation)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
