@@ -221,7 +221,10 @@ def test_the_description_survives_a_round_trip_with_what_is_unknown(tmp_path: Pa
         ('{"format": 1, "best": "7"}', r"m\.json: best is '7', not a whole number or null"),
         ('{"format": 1, "last": true}', "last is True, not a whole number or null"),
         ('{"format": 1, "template": "utkface"}', "template is 'utkface', not an object"),
-        ('{"format": 1, "input": {"shape": [64, 64]}}', r"the input shape is \[64, 64\], not \[channels, height, width\]"),
+        (
+            '{"format": 1, "input": {"shape": [64, 64]}}',
+            r"the input shape is \[64, 64\], not \[channels, height, width\]",
+        ),
         ('{"format": 1, "synthetic": 1}', "synthetic is 1, not true or false"),
     ],
 )

@@ -79,7 +79,10 @@ def test_a_folder_of_that_name_without_a_model_does_not_hide_the_model(models: P
     ("name", "expected"),
     [
         ("srnet", r"there is no model 'srnet'; did you mean 'ssrnet'\?: .*\(models here: m50, ssrnet\)$"),
-        ("runs/x/model,3", r"there is no model 'runs/x/model': no file runs/x/model-symbol\.json, and no model of that"),
+        (
+            "runs/x/model,3",
+            r"there is no model 'runs/x/model': no file runs/x/model-symbol\.json, and no model of that",
+        ),
         ("m50,first", r"the epoch in 'm50,first' is 'first', neither a number nor best nor last"),
         ("several", r"several holds several models \(a, b\); say which: several/NAME"),
     ],

@@ -142,7 +142,10 @@ DAMAGED = {
     "sparse": (as_list(struct.pack("<Ii", V2_MAGIC, 1) + bytes(64)), r"array 0 is not dense \(row_sparse\)"),
     "no shape": (as_list(HEAD + struct.pack("<i", 0)), "array 0 is an empty place"),
     "no names": (as_list(HEAD + struct.pack("<iq", 1, 0) + tail(np.zeros(0)), names=[]), "1 arrays and 0 names"),
-    "two alike": (as_list(*[HEAD + struct.pack("<iq", 1, 0) + tail(np.zeros(0))] * 2, names=[b"w", b"w"]), "'w' .*twice"),
+    "two alike": (
+        as_list(*[HEAD + struct.pack("<iq", 1, 0) + tail(np.zeros(0))] * 2, names=[b"w", b"w"]),
+        "'w' .*twice",
+    ),
     "no text": (as_list(HEAD + struct.pack("<iq", 1, 0) + tail(np.zeros(0)), names=[b"\xff"]), "not UTF-8"),
 }
 
