@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,23 @@ def test_a_flipped_bit_never_breaks_the_reader(payload: bytes, draw: Any) -> Non
     bit = draw.draw(st.integers(0, 8 * len(data) - 1))
     data[bit // 8] ^= 1 << bit % 8
     _only_record_errors(read_record, bytes(data), 0, size=len(data))
+
+
+@pytest.mark.parametrize("size", [8, 60, 100])
+def test_a_huge_length_takes_no_memory(size: int) -> None:
+    data = (
+        MAGIC_BYTES + struct.pack("<I", 1 << 29 | 8) + b"abcdefgh" + MAGIC_BYTES + struct.pack("<I", 2**31 - 1 - 2**29)
+    )
+    whole = MAGIC_BYTES + struct.pack("<I", 2**29 - 1)
+    tracemalloc.start()
+    try:
+        for bytes_ in (data.ljust(size, b"\0"), whole.ljust(size, b"\0")):
+            with pytest.raises(RecordError, match=r"bytes, but the file ends after|the file ends before it"):
+                read_record(bytes_, 0, size=size)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
 
 
 def _only_record_errors(function: Any, *arguments: Any, **named: Any) -> Any:
