@@ -1,4 +1,4 @@
-"""A JPEG's size, colours and orientation from its header, without decoding it."""
+"""A photo's size, and a JPEG's colours and orientation, from the header, without decoding it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,14 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
             orientation = exif_orientation(body[6:])
         position += 2 + length
     return None
+
+
+def read_png_size(data: bytes) -> tuple[int, int] | None:
+    """Return (width, height) of PNG bytes, None where they are no PNG."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 24:
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
 
 
 def exif_orientation(tiff: bytes) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from agegender.errors import ImageError
-from agegender.face.header import JpegHeader, read_jpeg_header
+from agegender.face.header import JpegHeader, read_jpeg_header, read_png_size
 from agegender.files import atomic_path
 
 # A 200-megapixel phone photo passes (0.6 GB decoded); what is larger is a map, a scan or an attack.
@@ -41,6 +43,9 @@ def read_photo(source: Path | str | bytes, *, name: str | None = None) -> npt.ND
     name = name or ("photo" if isinstance(source, bytes) else str(source))
     if not data:
         raise ImageError(f"{name}: the file is empty")
+    size = read_png_size(data)
+    if size is not None:
+        _check_size(*size, name)
     header = read_jpeg_header(data)
     if header is not None:
         _check_size(header.width, header.height, name)
@@ -86,7 +91,7 @@ def _read_file(path: Path) -> bytes:
 def _read_other(data: bytes, name: str, header: JpegHeader | None) -> npt.NDArray[np.uint8]:
     """Decode with Pillow what isn't a plain JPEG."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with _pillow_limit(), Image.open(io.BytesIO(data)) as picture:
             _check_size(picture.width, picture.height, name)
             image = _to_rgb(picture)
             # Asked after decoding: Pillow turns a TIFF itself, and then takes the tag away.
@@ -94,13 +99,21 @@ def _read_other(data: bytes, name: str, header: JpegHeader | None) -> npt.NDArra
             return _upright(image, orientation)
     except ImageError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: the picture is too large ({_one_line(error)})") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: too large a picture ({_one_line(error)})") from error
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture in a format that can be read") from None
     # Pillow's decoders raise whatever their format's parser trips over.
     except Exception as error:
         raise ImageError(f"{name}: damaged picture ({_one_line(error)})") from error
+
+
+@contextmanager
+def _pillow_limit() -> Iterator[None]:
+    """Keep Pillow from warning of pictures that we allow; what it refuses, twice that size, stays refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _to_rgb(picture: Image.Image) -> npt.NDArray[np.uint8]:
