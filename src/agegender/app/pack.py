@@ -1,0 +1,205 @@
+"""Pack the face datasets that lie under dataset/ into MXNet RecordIO: train.rec, val.rec and test.rec."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agegender.config import add_options, collect, option
+from agegender.dataset.config import PackConfig
+
+if TYPE_CHECKING:
+    from agegender.dataset.report import PackReport
+    from agegender.dataset.sources import Source
+    from agegender.face.detector import Detector
+
+EXAMPLES = """\
+examples:
+  %(prog)s                                         all that lies under dataset/
+  %(prog)s --sources UTKFace,AgeDB --test_ratio 0.1
+  %(prog)s --list my_list.txt --output dataset/mine
+  %(prog)s --synthetic 2000 --output dataset/demo  drawn faces, to try things out
+  %(prog)s --resume                                go on after an interruption
+"""
+TEXTS = {
+    "en": {
+        "nothing": "no face dataset under {root}. Put one of these there:",
+        "hint": "  {name}: {hint}\n    {homepage}",
+        "own": "or pack photographs of your own with --list FILE (lines path,gender,age),",
+        "synthetic": "or try things out with drawn faces: {prog} --synthetic 2000",
+        "replace": "{path} is there already; it will be replaced when the new one is complete",
+        "source": "source",
+        "found": "found",
+        "packed": "packed",
+        "total": "total",
+        "set": "{path}: {records:,} faces",
+        "resumed": "went on after {faces:,} faces",
+        "skipped": "skipped faces, one by one: {path}",
+        "lost": "{lost:,} images are missing or unreadable; see {path}",
+        "drawn": "these faces are synthetic (drawn): a network trained on them knows nothing about people",
+        "packing": "packing",
+        "resume": "nothing is lost: the same command with --resume goes on from here",
+    },
+    "zh": {
+        "nothing": "{root}下没有人脸数据集。请放入以下任意一个：",
+        "hint": "  {name}：{hint}\n    {homepage}",
+        "own": "或者用 --list FILE 打包自己的照片（每行 path,gender,age），",
+        "synthetic": "或者用绘制的人脸试一试：{prog} --synthetic 2000",
+        "replace": "{path}已存在；新的数据集完成后将替换它",
+        "source": "来源",
+        "found": "找到",
+        "packed": "已打包",
+        "total": "合计",
+        "set": "{path}：{records:,}张人脸",
+        "resumed": "从第{faces:,}张人脸之后继续",
+        "skipped": "跳过的人脸列表：{path}",
+        "lost": "{lost:,}张图片缺失或无法读取，见{path}",
+        "drawn": "这些人脸是绘制的（synthetic）：用它们训练的网络不适用于真人",
+        "packing": "打包",
+        "resume": "进度已保存：用同样的命令加 --resume 继续",
+    },
+}
+REASONS_ZH = {
+    "bad name": "文件名错误",
+    "bad label": "标签错误",
+    "missing file": "文件缺失",
+    "duplicate": "重复",
+    "contradiction": "标签矛盾",
+    "unreadable image": "无法读取",
+    "no face found": "没有检测到人脸",
+    "other template": "裁剪模板不同",
+}
+USAGE = 2
+Text = Callable[..., str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackCommand(PackConfig):
+    """Options of create_dataset.py."""
+
+    lang: str | None = option(None, help="language: en or zh (default: the locale's)", choices=("en", "zh"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    add_options(parser, PackCommand, title="options")
+    parser.set_defaults(prog=parser.prog)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Find the sources, pack, print the counts. Returns 2 where there is nothing to pack, 1 where images were lost."""
+    from agegender.app.messages import language
+    from agegender.dataset.gather import choose_sources
+
+    config = collect(PackCommand, args)
+    texts = TEXTS[language(config.lang)]
+    sources = choose_sources(config)
+    if not sources:
+        _say_what_to_put(config, texts, prog=args.prog)
+        return USAGE
+    report = _pack(sources, config, texts)
+    _print_report(report, config, texts)
+    if config.synthetic:
+        print(texts["drawn"])
+    if report.lost:
+        print(texts["lost"].format(lost=report.lost, path=Path(config.output) / "skipped.csv"), file=sys.stderr)
+        return 1
+    return 0
+
+
+def open_detector() -> Detector:
+    """Return the face detector of a packing worker: on the processor, so that all cores work and nothing else does."""
+    from agegender.deploy.mtcnn import open_mtcnn
+
+    return open_mtcnn(gpu_ids="cpu")
+
+
+def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> PackReport:
+    from agegender.dataset.gather import gather_faces
+    from agegender.dataset.manifest import old_files
+    from agegender.dataset.pack import pack
+
+    output = Path(config.output)
+    if old_files(output, "train"):
+        print(texts["replace"].format(path=output / "train.rec"), file=sys.stderr)
+    faces = gather_faces(sources, Path(config.root))
+    try:
+        with _progress(texts["packing"]) as progress:
+            return pack(
+                faces.samples,
+                config,
+                make_detector=open_detector,
+                problems=faces.problems,
+                listed=faces.listed,
+                progress=progress,
+            )
+    except (KeyboardInterrupt, OSError):
+        print(f"\n{texts['resume']}", file=sys.stderr)
+        raise
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what takes (done, total) and draws a bar on standard error."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit="face", file=sys.stderr, smoothing=0.1, mininterval=0.2) as bar:
+
+        def show(done: int, total: int) -> None:
+            if bar.total is None:
+                bar.reset(total)
+                bar.initial = done  # what a resumed run had does not count for its speed
+                bar.n = done
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _say_what_to_put(config: PackCommand, texts: dict[str, str], *, prog: str) -> None:
+    from agegender.dataset.sources import SOURCES
+
+    lines = [texts["nothing"].format(root=config.root)]
+    for source in SOURCES.values():
+        hint = source.hint.replace("dataset/", f"{config.root.rstrip('/')}/")
+        lines.append(texts["hint"].format(name=source.name, hint=hint, homepage=source.homepage))
+    lines += [texts["own"], texts["synthetic"].format(prog=prog)]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _print_report(report: PackReport, config: PackCommand, texts: dict[str, str]) -> None:
+    from agegender.dataset.report import table
+
+    if report.resumed:
+        print(texts["resumed"].format(faces=report.resumed))
+    rows = table(report, columns=(texts["source"], texts["found"], texts["packed"]), total=texts["total"])
+    if texts is TEXTS["zh"]:
+        rows[0] = [REASONS_ZH.get(cell, cell) for cell in rows[0]]
+    print(_aligned(rows))
+    output = Path(config.output)
+    for split, records in report.splits.items():
+        if records:
+            print(texts["set"].format(path=output / f"{split}.rec", records=records))
+    if len(report.problems):
+        print(texts["skipped"].format(path=output / "skipped.csv"))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines with aligned columns, the first to the left, numbers to the right."""
+    widths = [max(_width(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first, *rest = (" " * (width - _width(cell)) for cell, width in zip(row, widths))
+        cells = [row[0] + first, *(pad + cell for cell, pad in zip(row[1:], rest))]
+        lines.append("  ".join(cells))
+    return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    """Return the columns that ``text`` takes in a terminal: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -1,0 +1,209 @@
+"""Packing: faces of all sources into the records of train, val and test."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agegender.cores import usable_cores
+from agegender.dataset.config import PackConfig
+from agegender.dataset.crew import Chunk, Crew, MakeDetector
+from agegender.dataset.crop import Crop
+from agegender.dataset.duplicates import drop_duplicates
+from agegender.dataset.face_record import FaceSample
+from agegender.dataset.journal import Journal
+from agegender.dataset.list_file import LIST_SUFFIX, write_list
+from agegender.dataset.manifest import PathNames, old_files
+from agegender.dataset.plan import Plan, crop_settings, make_plan
+from agegender.dataset.problems import Problems
+from agegender.dataset.report import PackReport, count_sources
+from agegender.dataset.set_writer import SetWriter
+from agegender.dataset.skipped import SkippedFaces
+from agegender.errors import DataError, UsageError
+
+log = logging.getLogger(__name__)
+
+SKIPPED = "skipped.csv"
+# What a killed run loses at most.
+STATE_SECONDS = 2.0
+# Faces per task: of threads, and of processes that detect (some 30 ms each).
+_CHUNK, _DETECT_CHUNK = 64, 8
+
+Progress = Callable[[int, int], None]
+
+
+def pack(
+    samples: Iterable[FaceSample],
+    config: PackConfig,
+    *,
+    make_detector: MakeDetector | None = None,
+    problems: Problems | None = None,
+    listed: Collection[str] = (),
+    progress: Progress | None = None,
+) -> PackReport:
+    """Pack ``samples`` into ``train.rec``, ``val.rec``, ``test.rec`` and what belongs to them under ``config.output``.
+
+    Exact duplicates are dropped, subjects stay on one side of the split. A face in the template ``config.template`` is
+    resized (its file passes through byte for byte where it is a JPEG of that size already); in any other image the
+    largest central face is detected and warped. ``make_detector`` opens a detector in each worker process and can be
+    pickled. ``problems`` holds what the sources left out already; of the sources in ``listed`` a list file is written.
+    ``progress(done, total)`` counts faces.
+
+    The files get their final names all at the end. A run that is killed leaves ``<output>/.partial``, from which one
+    with ``config.resume`` goes on; it gives the same bytes. Raises UsageError for impossible options, DataError where
+    nothing could be packed, AgeGenderError where a worker died, OSError where the disk is full.
+    """
+    problems = Problems() if problems is None else problems
+    workers = usable_cores() if config.workers is None else config.workers
+    settings = crop_settings(config)
+    plan = make_plan(drop_duplicates(samples, problems, workers=workers), config, settings=settings)
+    if make_detector is None and plan.detects:
+        raise UsageError(f"some faces are not in the template {config.template!r}, and no face detector was given")
+    output = Path(config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    journal = Journal(output)
+    try:
+        if journal.complete:
+            journal = _finish_earlier(journal)
+        job = _Job(plan, config, journal, problems)
+        try:
+            with Crew(plan.settings, workers=workers, make_detector=make_detector) as crew:
+                job.run(crew, progress)
+            return job.publish(listed)
+        finally:
+            job.close()
+    finally:
+        journal.close()
+
+
+class _Job:
+    """A packing run: the growing sets, and how far it is."""
+
+    def __init__(self, plan: Plan, config: PackConfig, journal: Journal, problems: Problems) -> None:
+        self.plan, self.config, self.journal, self.problems = plan, config, journal, problems
+        state = _start(journal, plan, resume=config.resume)
+        self.done = self.resumed = int(state.get("done", 0))
+        self.skipped = SkippedFaces(journal.folder, problems, size=state.get("skipped", 0))
+        self.sets: dict[str, SetWriter] = {}
+        names = PathNames(Path(config.output))
+        for split, faces in plan.splits.items():
+            if faces:
+                # A val set is a twentieth of the training set and read by one process: it stays one file.
+                shards = config.shards if split == "train" else 1
+                self.sets[split] = SetWriter(
+                    journal.folder,
+                    split,
+                    faces=len(faces),
+                    shards=shards,
+                    names=names,
+                    state=state.get("sets", {}).get(split, {}),
+                )
+
+    def run(self, crew: Crew, progress: Progress | None) -> None:
+        """Crop and write all faces that are left."""
+        noted = time.monotonic()
+        if progress is not None:
+            progress(self.done, self.plan.total)
+        for chunk, crops in crew.crop(self._chunks()):
+            self._write(chunk, crops)
+            if progress is not None:
+                progress(self.done, self.plan.total)
+            if time.monotonic() - noted > STATE_SECONDS:
+                self.journal.note(self._state())
+                noted = time.monotonic()
+
+    def publish(self, listed: Collection[str]) -> PackReport:
+        """Give all files their final names and return the report."""
+        output = Path(self.config.output)
+        packed = sum((writer.sources for writer in self.sets.values()), Counter())
+        report = PackReport(
+            splits={split: writer.records for split, writer in self.sets.items()},
+            sources=count_sources(packed, self.problems),
+            problems=self.problems,
+            files=[],
+            resumed=self.resumed,
+        )
+        if not report.packed:
+            self.problems.write(output / SKIPPED)
+            raise DataError(f"none of {self.plan.total} faces could be packed; {output / SKIPPED} says why")
+        files: list[str] = []
+        for split, writer in self.sets.items():
+            writer.state()
+            files += writer.finish(self.plan.describe(split))
+        self.problems.write(self.journal.folder / SKIPPED)
+        files.append(SKIPPED)
+        lists = self._write_lists(output, listed)
+        old = [name for split in self.plan.splits for name in old_files(output, split)]
+        self.close()
+        self.journal.publish(files, remove=[name for name in old if name not in files])
+        report.files = [*files, *lists]
+        return report
+
+    def close(self) -> None:
+        """Close all growing files as they are."""
+        for writer in self.sets.values():
+            writer.close()
+        self.skipped.close()
+
+    def _chunks(self) -> Iterator[Chunk]:
+        """Yield what is left to do, in order, no chunk over the end of a set."""
+        begin = 0
+        for faces in self.plan.splits.values():
+            end = begin + len(faces)
+            position = max(begin, self.done)
+            while position < end:
+                part = faces[position - begin : position - begin + _CHUNK]
+                detect = any(self.plan.needs_detector(face) for face in part)
+                part = part[:_DETECT_CHUNK] if detect else part
+                yield Chunk(position, part, detect)
+                position += len(part)
+            begin = end
+
+    def _write(self, chunk: Chunk, crops: list[Crop]) -> None:
+        split, begin = self.plan.locate(chunk.first)
+        self.sets[split].write(chunk.samples, crops, first=chunk.first - begin)
+        self.skipped.add(chunk.samples, crops)
+        self.done = chunk.first + len(chunk.samples)
+
+    def _state(self) -> dict[str, Any]:
+        sets = {split: writer.state() for split, writer in self.sets.items()}
+        return {"done": self.done, "skipped": self.skipped.sync(), "sets": sets}
+
+    def _write_lists(self, output: Path, listed: Collection[str]) -> list[str]:
+        """Write a list file per source in ``listed``, each face with the split that it went to."""
+        names = []
+        for source in sorted(set(listed)):
+            faces = [
+                replace(face, split=split)
+                for split, part in self.plan.splits.items()
+                for face in part
+                if face.source == source
+            ]
+            if faces:
+                names.append(f"{source}{LIST_SUFFIX}.txt")
+                write_list(output / names[-1], sorted(faces, key=lambda face: face.sort_key))
+        return names
+
+
+def _start(journal: Journal, plan: Plan, *, resume: bool) -> dict[str, Any]:
+    """Return the state to go on from; empty for a start from nothing."""
+    if resume and journal.interrupted:
+        return journal.resume(plan.identity)
+    if resume:
+        log.info("nothing to resume in %s: starting from the beginning", journal.folder)
+    elif journal.interrupted:
+        log.info("dropping what an interrupted run left in %s (--resume goes on with it)", journal.folder)
+    journal.begin(plan.identity)
+    return {}
+
+
+def _finish_earlier(journal: Journal) -> Journal:
+    """Do the last renames of a run that was killed in the middle of them."""
+    log.info("%s: finishing the set that an earlier run had complete", journal.output)
+    journal.finish()
+    return Journal(journal.output)

@@ -1,0 +1,143 @@
+"""The plan of a packing run: which face goes into which set, in which order, and what the crops look like."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from agegender.dataset.config import PackConfig
+from agegender.dataset.crop import CropSettings, needs_detector
+from agegender.dataset.face_record import FaceSample
+from agegender.dataset.sources.synthetic import NAME as SYNTHETIC
+from agegender.dataset.split import split
+from agegender.errors import DataError, UsageError
+from agegender.face.align import BORDERS
+from agegender.face.templates import get_template
+
+# A change of the files in the partial folder, or of the bytes that the same plan gives, takes a new number.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``splits`` has the faces of train, val and test in the order of their records."""
+
+    splits: dict[str, list[FaceSample]]
+    settings: CropSettings
+    config: PackConfig
+
+    @property
+    def total(self) -> int:
+        """The number of faces."""
+        return sum(len(faces) for faces in self.splits.values())
+
+    @cached_property
+    def detects(self) -> bool:
+        """Whether any face has to be detected."""
+        return any(self.needs_detector(face) for faces in self.splits.values() for face in faces)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What has to be the same for a run to go on with this one's files: options, and a digest of the data."""
+        config = self.config
+        names = ("template", "image_size", "quality", "border", "min_face", "val_ratio", "test_ratio", "seed", "shards")
+        options = {name: getattr(config, name) for name in names}
+        return {"version": VERSION, **options, "faces": self.total, "data": self._digest()}
+
+    def needs_detector(self, face: FaceSample) -> bool:
+        """Tell whether a face has to be found in its image."""
+        return needs_detector(face, self.settings)
+
+    def locate(self, position: int) -> tuple[str, int]:
+        """Return the set that the face at ``position`` of the whole plan goes to, and the position of its first."""
+        begin = 0
+        for name, faces in self.splits.items():
+            if position < begin + len(faces):
+                return name, begin
+            begin += len(faces)
+        raise IndexError(position)
+
+    def describe(self, split_name: str) -> dict[str, Any]:
+        """Return what the set's JSON says about options."""
+        config, settings = self.config, self.settings
+        rule = {
+            "val_ratio": config.val_ratio,
+            "test_ratio": config.test_ratio,
+            "seed": config.seed,
+            "own": "a source's own split wins; a subject stays on one side",
+        }
+        return {
+            "synthetic": any(face.source == SYNTHETIC for face in self.splits[split_name]),
+            "template": settings.template.to_json(settings.size),
+            "split_rule": rule,
+            "quality": settings.quality,
+            "border": settings.border,
+            "min_face": settings.min_face,
+            "seed": settings.seed,
+        }
+
+    def _digest(self) -> str:
+        """Digest the faces in their order: names, labels, what they are, and the sizes of their files."""
+        digest = hashlib.sha256()
+        for name, faces in self.splits.items():
+            digest.update(f"{name}\n".encode())
+            for face in faces:
+                fields = (face.gender, face.age, face.source, face.subject, face.group, face.template, _size(face))
+                digest.update(f"{face.path.as_posix()}\0{fields}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+def make_plan(samples: Iterable[FaceSample], config: PackConfig, *, settings: CropSettings) -> Plan:
+    """Divide ``samples`` and order them: training faces shuffled by the seed, the others by name.
+
+    Raises UsageError for impossible ratios and more shards than faces, DataError where there are no faces.
+    """
+    splits = split(samples, val_ratio=config.val_ratio, test_ratio=config.test_ratio, seed=config.seed)
+    train = splits["train"]
+    if not any(splits.values()):
+        raise DataError("there are no faces to pack")
+    if config.shards > max(len(train), 1):
+        raise UsageError(f"--shards {config.shards}: there are only {len(train)} faces to train on")
+    # Sources mixed: shards are alike, and who reads the file from its beginning meets all of them.
+    order = np.random.default_rng(config.seed).permutation(len(train)).tolist()
+    return Plan({**splits, "train": [train[position] for position in order]}, settings, config)
+
+
+def crop_settings(config: PackConfig) -> CropSettings:
+    """Return what the options say about the crops. Raises UsageError for a number out of range or an unknown name."""
+    checks = (
+        ("image_size", config.image_size, 16, 4096),
+        ("quality", config.quality, 1, 100),
+        ("min_face", config.min_face, 12, 100_000),
+        ("shards", config.shards, 1, 99_999),
+        ("workers", 1 if config.workers is None else config.workers, 1, 1024),
+        ("seed", config.seed, 0, 2**63 - 1),
+    )
+    for name, value, low, high in checks:
+        if not low <= value <= high:
+            raise UsageError(f"--{name} {value} is not within {low}..{high}")
+    if config.border not in BORDERS:
+        raise UsageError(f"--border {config.border!r} is none of {', '.join(BORDERS)}")
+    return CropSettings(
+        template=get_template(config.template),
+        size=config.image_size,
+        quality=config.quality,
+            border=config.border,
+        min_face=config.min_face,
+        seed=config.seed,
+    )
+
+
+def _size(face: FaceSample) -> int:
+    if face.draw is not None:
+        return -1
+    try:
+        return os.stat(face.path).st_size  # noqa: PTH116 - half the time of Path.stat, for every face
+    except OSError:
+        return -1  # gone since; cropping reports it

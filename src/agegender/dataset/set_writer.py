@@ -1,0 +1,94 @@
+"""Writes the growing files of one set: records, index, list and origin of every face."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agegender.dataset.crop import Crop
+from agegender.dataset.face_record import FaceSample
+from agegender.dataset.journal import GrowingFile
+from agegender.dataset.manifest import CSV_COLUMNS, PathNames, csv_row, csv_rows, list_line, record_names, set_json
+from agegender.recordio.index import index_path
+from agegender.recordio.layout import Header, frame, pack
+
+
+class SetWriter:
+    """The set ``split`` growing in ``folder``; ``faces`` is how many faces it may get, for dividing them over shards.
+
+    ``state`` is what ``state()`` returned in the run that is gone on with.
+    """
+
+    def __init__(
+        self, folder: Path, split: str, *, faces: int, shards: int, names: PathNames, state: Mapping[str, Any]
+    ) -> None:
+        self.folder, self.split = folder, split
+        self.records = int(state.get("records", 0))
+        self.sources: Counter[str] = Counter(state.get("sources", {}))
+        self._faces, self._names = faces, names
+        sizes = state.get("sizes", {})
+        self._files: dict[str, GrowingFile] = {}
+        self._shards = [
+            (self._open(name, sizes), self._open(index_path(Path(name)).name, sizes))
+            for name in record_names(split, shards)
+        ]
+        self._list = self._open(f"{split}.lst", sizes)
+        self._origins = self._open(f"{split}.csv", sizes)
+        if not self._origins.size:
+            self._origins.append(csv_rows([CSV_COLUMNS]))
+
+    def write(self, samples: Sequence[FaceSample], crops: Sequence[Crop], *, first: int) -> None:
+        """Append the faces that have a crop; ``first`` is the place of the first one among the faces of this set."""
+        lines, rows = [], []
+        for place, (sample, crop) in enumerate(zip(samples, crops), first):
+            if crop.body is None:
+                continue
+            key = self.records
+            records, index = self._shards[place * len(self._shards) // self._faces]
+            label = np.array((sample.gender, sample.age), np.float32)
+            offset = records.append(frame(pack(Header(label, key), crop.body)))
+            index.append(b"%d\t%d\n" % (key, offset))
+            path = self._names.name(sample)
+            lines.append(list_line(key, sample, path))
+            rows.append(csv_row(key, sample, path, crop))
+            self.records += 1
+            self.sources[sample.source] += 1
+        self._list.append("".join(lines).encode("utf-8", "surrogateescape"))
+        self._origins.append(csv_rows(rows))
+
+    def state(self) -> dict[str, Any]:
+        """Flush to the disk, and return what going on from here needs."""
+        for file in self._files.values():
+            file.sync()
+        sizes = {name: file.size for name, file in self._files.items()}
+        return {"records": self.records, "sources": dict(sorted(self.sources.items())), "sizes": sizes}
+
+    def finish(self, options: dict[str, Any]) -> list[str]:
+        """Write the set's JSON and return the names of all its files, the JSON last; empty for a set without faces."""
+        if not self.records:
+            return []
+        digests = {name: file.sha256() for name, file in self._files.items()}
+        description = GrowingFile(self.folder / f"{self.split}.json")
+        try:
+            sources = dict(sorted(self.sources.items()))
+            description.append(
+                set_json(split=self.split, records=self.records, sources=sources, options=options, sha256=digests)
+            )
+            description.sync()
+        finally:
+            description.close()
+        indices = [name for name in self._files if name.endswith(".idx")]
+        return [*indices, *(name for name in self._files if name not in indices), f"{self.split}.json"]
+
+    def close(self) -> None:
+        """Close all files as they are."""
+        for file in self._files.values():
+            file.close()
+
+    def _open(self, name: str, sizes: Mapping[str, int]) -> GrowingFile:
+        self._files[name] = GrowingFile(self.folder / name, size=sizes.get(name, 0))
+        return self._files[name]
