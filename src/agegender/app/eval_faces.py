@@ -1,0 +1,212 @@
+"""The faces that eval scores: records as they are, records cropped anew, or the photos of a list."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from agegender.app.eval_images import Image, ImageSource, Origin, record_origins
+from agegender.cores import usable_cores
+from agegender.dataset.crop import find_face
+from agegender.errors import CheckpointError, DataError, ImageError, UsageError
+from agegender.face.align import warp
+from agegender.face.detector import Detector
+from agegender.face.templates import Template
+from agegender.graph.checkpoint import Checkpoint
+from agegender.pipeline.config import LoaderConfig
+from agegender.pipeline.loader import Loader
+from agegender.recordio import RecordSet
+from agegender.resize import resize_crop
+
+MIN_FACE = 20.0
+# Images that are read ahead of the detector.
+_AHEAD = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCrop:
+    """What a model takes: ``size`` (height, width) of its input; ``template`` and its ``side``, None if unknown."""
+
+    size: tuple[int, int]
+    template: Template | None
+    side: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceRows:
+    """A batch: ``data`` uint8 (n, h, w, 3) RGB, ``labels`` float32 (n, 2) gender, age; ``rows`` (n,) of the set.
+
+    The arrays are overwritten once the next batch is asked for.
+    """
+
+    data: Image
+    labels: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int64]
+
+
+@dataclass(kw_only=True)
+class Losses:
+    """Faces that can't be scored, by name: bad ``skipped`` ones, and those in which the detector saw no face."""
+
+    skipped: list[str] = field(default_factory=list)
+    not_found: list[str] = field(default_factory=list)
+
+
+class FaceSet(Protocol):
+    """Faces with labels, ready for the net, in batches."""
+
+    losses: Losses
+
+    def __len__(self) -> int: ...
+
+    def batches(self) -> Iterator[FaceRows]:
+        """Yield every face that can be used, once."""
+        ...
+
+    def origins(self) -> list[Origin]:
+        """Return where each face of the set comes from, by row."""
+        ...
+
+
+def model_crop(checkpoint: Checkpoint) -> ModelCrop:
+    """Return what the model of ``checkpoint`` takes. Raises CheckpointError where ``prefix.json`` doesn't say it."""
+    info = checkpoint.info
+    name = checkpoint.prefix.with_name(checkpoint.prefix.name + ".json")
+    if info is None or info.data_shape is None:
+        what = "does not exist" if info is None else "lacks the input shape"
+        raise CheckpointError(f"{name} {what}: without it nobody knows the model's input size or what its outputs mean")
+    size = info.data_shape[1:]
+    if not info.template:
+        return ModelCrop(size=size, template=None, side=size[0])
+    try:
+        template, side = Template.from_json(info.template)
+    except UsageError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    return ModelCrop(size=size, template=template, side=side)
+
+
+class RecordFaces:
+    """Records that are in the model's crop template: only resized."""
+
+    def __init__(
+        self, records: RecordSet, crop: ModelCrop, *, batch_size: int, config: LoaderConfig, label_order: str
+    ) -> None:
+        self.losses = Losses()
+        self._records = records
+        self._loader = Loader(
+            records, batch_size=batch_size, size=crop.size, config=config, last="partial", label_order=label_order
+        )
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def batches(self) -> Iterator[FaceRows]:
+        """Yield the records in their order. Raises RecordError for a bad one, unless such are skipped."""
+        first = 0
+        with self._loader as loader:
+            for batch in loader.epoch(0):
+                # Where a bad record was skipped, the loader serves the next one twice: it counts only in its own place.
+                places = np.arange(first, first + batch.valid)
+                own = batch.positions[: batch.valid] == places
+                first += batch.valid
+                data, labels = batch.data[: batch.valid], batch.labels[: batch.valid, :2]
+                if not own.all():
+                    data, labels = data[own], labels[own]
+                yield FaceRows(data=data, labels=labels, rows=places[own])
+            self.losses.skipped += [f"{path}: record {key}: {reason}" for key, path, reason in loader.skipped]
+
+    def origins(self) -> list[Origin]:
+        """Return key, path, source and group of each record; what train.csv doesn't say is empty."""
+        return record_origins(self._records)
+
+
+class CroppedFaces:
+    """Images that are cropped here: found by the detector and warped, or only resized where they are crops already."""
+
+    def __init__(
+        self,
+        images: ImageSource,
+        crop: ModelCrop,
+        *,
+        batch_size: int,
+        make_detector: Callable[[], Detector],
+        bad_records: str,
+    ) -> None:
+        self.losses = Losses()
+        self._images = images
+        self._crop = crop
+        self._batch_size = batch_size
+        self._make_detector = make_detector
+        self._skip = bad_records == "skip"
+        self._detector: Detector | None = None
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def origins(self) -> list[Origin]:
+        """Return where each image comes from."""
+        return self._images.origins()
+
+    def batches(self) -> Iterator[FaceRows]:
+        """Yield the faces. Raises DataError for an image that can't be read, unless such are skipped."""
+        data = np.empty((self._batch_size, *self._crop.size, 3), np.uint8)
+        labels = np.empty((self._batch_size, 2), np.float32)
+        rows: list[int] = []
+        for row, image, label in self._readable():
+            face = self._face(row, image)
+            if face is None:
+                self.losses.not_found.append(self._images.name(row))
+                continue
+            data[len(rows)], labels[len(rows)] = face, label
+            rows.append(row)
+            if len(rows) == self._batch_size:
+                yield FaceRows(data=data, labels=labels, rows=np.array(rows))
+                rows = []
+        if rows:
+            yield FaceRows(data=data[: len(rows)], labels=labels[: len(rows)], rows=np.array(rows))
+
+    def _readable(self) -> Iterator[tuple[int, Image, Sequence[float]]]:
+        """Yield (row, image, labels) in order, read ahead by threads."""
+        with ThreadPoolExecutor(usable_cores(), thread_name_prefix="photos") as threads:
+            ahead: deque[tuple[int, Future[tuple[Image, Sequence[float]]]]] = deque()
+            try:
+                for row in range(len(self)):
+                    ahead.append((row, threads.submit(self._images.read, row)))
+                    if len(ahead) == _AHEAD:
+                        yield from self._result(*ahead.popleft())
+                while ahead:
+                    yield from self._result(*ahead.popleft())
+            finally:
+                for _, work in ahead:
+                    work.cancel()
+
+    def _result(
+        self, row: int, work: Future[tuple[Image, Sequence[float]]]
+    ) -> Iterator[tuple[int, Image, Sequence[float]]]:
+        try:
+            yield row, *work.result()
+        except DataError as error:
+            if not self._skip:
+                raise type(error)(f"{error} (--bad_records skip passes over such images)") from error
+            self.losses.skipped.append(str(error))
+
+    def _face(self, row: int, image: Image) -> Image | None:
+        """Return the crop of ``image`` at the net's input size, None where there is no face in it."""
+        if not self._images.needs_detector(row):
+            return resize_crop(image, self._crop.size)
+        if self._detector is None:
+            self._detector = self._make_detector()
+        found = find_face(image, self._detector, min_face=MIN_FACE)
+        template = self._crop.template
+        if found is None or template is None:
+            return None
+        try:
+            return resize_crop(warp(image, found.landmarks, template, size=self._crop.side), self._crop.size)
+        except ImageError:
+            return None  # landmarks that determine no crop: no face was found

@@ -1,0 +1,138 @@
+"""Images that eval has to crop before it can score them: records in another template, photos of a list."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from agegender.dataset.face_record import FaceSample
+from agegender.errors import DataError, ImageError, RecordError
+from agegender.face.photo import read_photo
+from agegender.labels import MAX_AGE
+from agegender.pipeline.decode import Decoder
+from agegender.pipeline.set_info import info_path
+from agegender.recordio import RecordSet, unpack
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a face comes from, as far as that is written down."""
+
+    key: int
+    path: str = ""
+    source: str = ""
+    group: str = ""
+
+
+class ImageSource(Protocol):
+    """Images with labels that ``CroppedFaces`` crops. ``read`` is called from several threads."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, row: int) -> tuple[Image, Sequence[float]]:
+        """Return the image (h, w, 3) uint8 RGB and its gender and age. Raises DataError naming it."""
+        ...
+
+    def name(self, row: int) -> str:
+        """Return what messages call the image."""
+        ...
+
+    def needs_detector(self, row: int) -> bool:
+        """Tell whether the face has to be found in the image first."""
+        ...
+
+    def origins(self) -> list[Origin]:
+        """Return where each image comes from."""
+        ...
+
+
+class RecordImages:
+    """Records whose faces are in another crop template than the model's."""
+
+    def __init__(self, records: RecordSet, *, label_order: str) -> None:
+        self._records = records
+        self._swapped = label_order == "age,gender"
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def read(self, row: int) -> tuple[Image, Sequence[float]]:
+        """Decode a record. Raises RecordError naming file and record."""
+        try:
+            header, body = unpack(self._records.read(row))
+            image = Decoder().decode(body)
+        except (ImageError, RecordError) as error:
+            raise RecordError(f"{self.name(row)}: {error}") from error
+        if len(header.label) < 2:
+            raise RecordError(f"{self.name(row)}: it has {len(header.label)} labels instead of gender and age")
+        gender, age = (float(value) for value in (header.label[1::-1] if self._swapped else header.label[:2]))
+        if gender not in (-1, 0, 1) or not (age == -1 or 0 <= age <= MAX_AGE):
+            raise RecordError(f"{self.name(row)}: gender {gender:g}, age {age:g} are no labels (see --label_order)")
+        return image, (gender, age)
+
+    def name(self, row: int) -> str:
+        """Return file and record."""
+        return f"{self._records.path_of(row)}: record {self._records.keys[row]}"
+
+    def needs_detector(self, row: int) -> bool:
+        """Always: nothing here is in the model's template."""
+        return True
+
+    def origins(self) -> list[Origin]:
+        """Return what train.csv says of each record."""
+        return record_origins(self._records)
+
+
+class ListImages:
+    """The photos of a list file; ``template`` is the model's, which some of them may be in already."""
+
+    def __init__(self, samples: Sequence[FaceSample], *, template: str | None) -> None:
+        self._samples = samples
+        self._template = template
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def read(self, row: int) -> tuple[Image, Sequence[float]]:
+        """Read a photo. Raises ImageError naming it."""
+        sample = self._samples[row]
+        return read_photo(sample.path), (sample.gender, sample.age)
+
+    def name(self, row: int) -> str:
+        """Return the path."""
+        return str(self._samples[row].path)
+
+    def needs_detector(self, row: int) -> bool:
+        """Tell whether the photo is not said to be a crop in the model's template."""
+        return self._samples[row].template is None or self._samples[row].template != self._template
+
+    def origins(self) -> list[Origin]:
+        """Return path, source and group of each line."""
+        return [
+            Origin(key=row, path=str(sample.path), source=sample.source, group=sample.group)
+            for row, sample in enumerate(self._samples)
+        ]
+
+
+def record_origins(records: RecordSet) -> list[Origin]:
+    """Return what ``train.csv`` beside the set says of each record (path, source, group), by position."""
+    known: dict[int, Origin] = {}
+    path = info_path(records.path).with_suffix(".csv")
+    if path.is_file():
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                try:
+                    key = int(row["key"])
+                except (KeyError, TypeError, ValueError):
+                    raise DataError(f"{path}: {row} has no key") from None
+                given = {name: row.get(name) or "" for name in ("path", "source", "group")}
+                known[key] = Origin(key=key, **given)
+    keys: list[int] = records.keys.tolist()
+    return [known.get(key) or Origin(key=key) for key in keys]

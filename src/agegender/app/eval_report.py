@@ -1,0 +1,109 @@
+"""What eval found: per-face results, their CSV, tables by group."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agegender.app.eval_images import Origin
+from agegender.app.messages import say
+from agegender.files import write_text
+from agegender.labels import FEMALE, MALE
+from agegender.metrics import ScoreKeeper, Scores, decade_scores, group_scores
+
+COLUMNS = (
+    *("key", "path", "source", "group", "gender", "age"),
+    *("predicted_gender", "gender_probability", "predicted_age", "error"),
+)
+CUM_YEARS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Predictions of n faces: ``rows`` (n,) places in the set, ``labels`` (n, 2) gender, age (-1 unknown).
+
+    ``male`` (n,) probability of male and ``age`` (n,) years; None where the model was not trained for it.
+    """
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.float32]
+    male: npt.NDArray[np.float64] | None
+    age: npt.NDArray[np.float64] | None
+
+    def scores(self) -> Scores:
+        """Return the figures over all faces."""
+        keeper = ScoreKeeper()
+        keeper.update(labels=self.labels, gender_probability=self.male, age=self.age)
+        return keeper.compute()
+
+    def by(self, column: str, origins: Sequence[Origin], *, lang: str) -> dict[str, Scores]:
+        """Return the figures by ``column`` (group, source, age in decades, gender); {} where none is known."""
+        if column == "age":
+            return decade_scores(labels=self.labels, gender_probability=self.male, age=self.age)
+        if column == "gender":
+            words = {FEMALE: say("female", lang), MALE: say("male", lang)}
+            names = [words.get(int(gender), "") for gender in self.labels[:, 0]]
+        else:
+            names = [str(getattr(origins[row], column)) for row in self.rows.tolist()]
+        if not any(names):
+            return {}
+        return group_scores(names, labels=self.labels, gender_probability=self.male, age=self.age)
+
+
+def figures(scores: Scores, *, lang: str) -> list[str]:
+    """Return the lines that eval prints: faces, acc, MAE, CUM_5 and the older convention; nan where none is known."""
+    return [
+        say("counts", lang, n=scores.n, n_gender=scores.n_gender, n_age=scores.n_age),
+        say("acc", lang, value=scores.acc, n=scores.n_gender),
+        say("mae", lang, value=scores.mae, n=scores.n_age),
+        say("cum", lang, years=CUM_YEARS, value=scores.cum[CUM_YEARS], n=scores.n_age),
+        say("within3", lang, value=scores.within3_rounded, n=scores.n_age),
+    ]
+
+
+def table(scores: dict[str, Scores], *, title: str) -> list[str]:
+    """Return a table of figures as lines, a group per line."""
+    width = max(len(title), *(len(name) for name in scores))
+    lines = [f"{title:<{width}}  {'n':>7}  {'acc':>7}  {'MAE':>7}  {'CUM_5':>7}  {'bias':>7}"]
+    for name, of in scores.items():
+        lines.append(
+            f"{name:<{width}}  {of.n:>7}  {of.acc:>7.4f}  {of.mae:>7.3f}  {of.cum[CUM_YEARS]:>7.4f}  {of.bias:>+7.2f}"
+        )
+    return lines
+
+
+def write_faces(path: Path, results: Results, origins: Sequence[Origin]) -> None:
+    """Write a line per face, in the set's order: what is known of it and what was predicted; unknown cells are empty.
+
+    ``gender`` is 0 female, 1 male; ``gender_probability`` that of ``predicted_gender``; ``error`` is predicted minus
+    true age in years.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for index, row in enumerate(results.rows.tolist()):
+        origin = origins[row]
+        known = [origin.key, origin.path, origin.source, origin.group]
+        writer.writerow([*known, *_cells(results, index)])
+    write_text(path, text.getvalue())
+
+
+def _cells(results: Results, index: int) -> list[Any]:
+    gender, age = (int(value) if value >= 0 else "" for value in results.labels[index].tolist())
+    predicted_gender: Any = ""
+    probability = years = error = ""
+    if results.male is not None:
+        male = float(results.male[index])
+        predicted_gender = MALE if male > 0.5 else FEMALE
+        probability = f"{max(male, 1 - male):.4f}"
+    if results.age is not None:
+        years = f"{results.age[index]:.3f}"
+        error = "" if age == "" else f"{results.age[index] - age:+.3f}"
+    return [gender, age, predicted_gender, probability, years, error]

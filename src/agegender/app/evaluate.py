@@ -1,0 +1,293 @@
+"""Score a model on records or on a list of photos: gender accuracy, age error, per face and per group."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agegender.config import add_options, collect, option
+from agegender.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from agegender.app.eval_faces import FaceSet, ModelCrop
+    from agegender.app.eval_report import Results
+    from agegender.face.detector import Detector
+    from agegender.graph.checkpoint import Checkpoint
+    from agegender.metrics import Scores
+    from agegender.pipeline.set_info import SetInfo
+
+EXAMPLES = """\
+examples:
+  %(prog)s                                             the newest model on dataset/val.rec
+  %(prog)s --model ssrnet --data dataset/test.rec --csv faces.csv --plot ages.png
+  %(prog)s --model runs/m50/model,12 --data photos.txt   photos path,gender,age: found, warped, scored
+"""
+PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp")
+TABLES = ("group", "source", "age", "gender")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Options of eval.py."""
+
+    model: str | None = option(
+        None,
+        help="PREFIX,EPOCH or the name of a model (default: the newest run, else the shipped one)",
+        metavar="MODEL",
+    )
+    data: str = option("dataset/val.rec", help="records (.rec), or a list path,gender,age (.txt, .csv)", metavar="FILE")
+    batch_size: int = option(128, help="faces that go through the net at once", metavar="N")
+    gpu_ids: str | None = option(None, help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)", metavar="IDS")
+    flip: bool = option(False, help="average over each face and its mirror image")
+    by: tuple[str, ...] = option(("group",), help="tables to print where that is known: group, source, age, gender")
+    csv: str | None = option(None, help="write the result of every face", metavar="FILE")
+    plot: str | None = option(None, help="draw predicted over true ages", metavar="FILE")
+    recrop: bool = option(False, help="find and warp the faces anew where they are in another crop template")
+    label_order: str | None = option(
+        None, help="order of the labels in the records (default: what the set says, else gender,age)",
+        choices=("gender,age", "age,gender"), metavar="ORDER",
+    )  # fmt: skip
+    bad_records: str = option(
+        "stop",
+        choices=("stop", "skip"),
+        help="on a bad record or photo: stop and name it, or leave it out and count it",
+    )
+    lang: str | None = option(None, help="language: en or zh (default: the locale's)", choices=("en", "zh"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    add_options(parser, EvalConfig, title="options")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Score and report: 0, or 1 where records or photos were left out because they are bad."""
+    from agegender.app.eval_faces import model_crop
+    from agegender.app.eval_report import figures, write_faces
+    from agegender.app.messages import language, say
+
+    config = collect(EvalConfig, args)
+    lang = language(config.lang)
+    _check(config)
+    checkpoint = _open_model(config, lang)
+    faces = _open_faces(config, model_crop(checkpoint), lang)
+    results = _score(faces, checkpoint, config, lang)
+    for line in _left_out(faces, lang):
+        print(line, file=sys.stderr)
+    if not len(results.rows):
+        raise DataError(f"--data {config.data}: not one of its {len(faces)} faces can be scored")
+    scores = results.scores()
+    print("\n".join(figures(scores, lang=lang)))
+    origins = faces.origins()
+    for line in _tables(config, results, origins, lang):
+        print(line)
+    if config.csv:
+        write_faces(Path(config.csv), results, origins)
+        print(say("written", lang, what=say("csv", lang), path=config.csv))
+    if config.plot:
+        _draw(Path(config.plot), results, scores, lang)
+        print(say("written", lang, what=say("plot", lang), path=config.plot))
+    return 1 if faces.losses.skipped else 0
+
+
+def _check(config: EvalConfig) -> None:
+    """Refuse what can't work before anything is computed."""
+    if config.batch_size < 1:
+        raise UsageError(f"--batch_size {config.batch_size} is not 1 or more")
+    for name in config.by:
+        if name not in TABLES:
+            raise UsageError(f"--by {name!r} is none of {', '.join(TABLES)}")
+    if config.plot and Path(config.plot).suffix.lower() not in PICTURES:
+        raise UsageError(f"--plot {config.plot!r}: the name must end in {', '.join(PICTURES)}")
+    for flag, value in (("--csv", config.csv), ("--plot", config.plot)):
+        if value and not Path(value).parent.is_dir():
+            raise UsageError(f"{flag} {value!r}: there is no folder {str(Path(value).parent)!r}")
+
+
+def _open_model(config: EvalConfig, lang: str) -> Checkpoint:
+    from agegender.app.messages import say
+    from agegender.graph.checkpoint import load_checkpoint
+    from agegender.graph.lookup import find_model
+
+    model = find_model(config.model)
+    checkpoint = load_checkpoint(model.prefix, model.epoch)
+    line = say("model", lang, prefix=checkpoint.prefix, epoch=checkpoint.epoch, origin=model.origin)
+    print(line, file=sys.stderr)
+    missing = {"gender_softmax_output", "age_output"} - set(checkpoint.graph.outputs())
+    if missing:
+        there = ", ".join(checkpoint.graph.outputs())
+        raise UsageError(f"{checkpoint.prefix} has no output {', '.join(sorted(missing))} (it has {there})")
+    return checkpoint
+
+
+def _open_faces(config: EvalConfig, crop: ModelCrop, lang: str) -> FaceSet:
+    """Open ``--data`` and say on standard error what it is."""
+    from agegender.app.messages import say
+
+    path = Path(config.data)
+    if path.suffix == ".rec" or "*" in path.name:
+        faces, how = _open_records(config, path, crop, lang)
+    else:
+        faces, how = _open_list(config, path, crop, lang)
+    print(say("data", lang, path=path, faces=len(faces), crop=how), file=sys.stderr)
+    return faces
+
+
+def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tuple[FaceSet, str]:
+    from agegender.app.eval_faces import RecordFaces
+    from agegender.app.eval_images import RecordImages
+    from agegender.app.messages import say
+    from agegender.pipeline.config import LoaderConfig
+    from agegender.pipeline.set_info import read_set_info
+    from agegender.recordio import find_shards, open_records
+
+    if not any(file.exists() for file in find_shards(path)):
+        raise UsageError(f"{path} is not there; create_dataset.py packs one, --data names another")
+    records = open_records(path)
+    info = read_set_info(records.path)
+    if info is not None and info.body != "jpeg":
+        raise DataError(f"{info.path}: the records hold {info.body}, not images")
+    order = config.label_order or (info.labels if info is not None else "gender,age")
+    other = _other_template(info, crop)
+    if other is not None and not config.recrop:
+        raise UsageError(f"{path} is in the crop template {other}; --recrop finds and warps the faces anew")
+    if other is not None:
+        source = RecordImages(records, label_order=order)
+        return _cropped(source, config, crop), say("crop_found", lang)
+    plain = LoaderConfig(rand_mirror=False, bad_records=config.bad_records)
+    faces = RecordFaces(records, crop, batch_size=config.batch_size, config=plain, label_order=order)
+    if info is None or crop.template is None:
+        return faces, say("crop_unnamed", lang)
+    return faces, say("crop_template", lang, template=crop.template.name)
+
+
+def _other_template(info: SetInfo | None, crop: ModelCrop) -> str | None:
+    """Return in words how the set's template differs from the model's; None where it doesn't, or nobody knows."""
+    import numpy as np
+
+    from agegender.face.templates import Template
+
+    if info is None or crop.template is None:
+        return None
+    template, _ = Template.from_json(info.template)
+    if template.name != crop.template.name:
+        return f"{template.name!r}, the model wants {crop.template.name!r}"
+    if not np.allclose(template.points, crop.template.points, atol=1e-3):
+        return f"{template.name!r}, but its points are others than those of the model's"
+    return None
+
+
+def _open_list(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tuple[FaceSet, str]:
+    from agegender.app.eval_images import ListImages
+    from agegender.app.messages import say
+    from agegender.dataset.list_file import read_list
+
+    if not path.is_file():
+        raise UsageError(f"--data {config.data!r}: there is no such file (create_dataset.py packs one)")
+    samples = read_list(path)
+    if not samples:
+        raise DataError(f"{path} names no face")
+    name = None if crop.template is None else crop.template.name
+    others = sorted({sample.template for sample in samples if sample.template} - {name})
+    if others and not config.recrop:
+        raise UsageError(
+            f"{path} has crops in the template {others[0]!r}, the model wants {name!r}; "
+            "--recrop finds and warps the faces anew"
+        )
+    if all(sample.template == name for sample in samples):
+        how = say("crop_template", lang, template=name)
+    else:
+        how = say("crop_found", lang)
+    return _cropped(ListImages(samples, template=name), config, crop), how
+
+
+def _cropped(images: Any, config: EvalConfig, crop: ModelCrop) -> FaceSet:
+    from agegender.app.eval_faces import MIN_FACE, CroppedFaces
+
+    if crop.template is None:
+        raise UsageError("the model does not say which crop template it was trained on, so no photo can be cropped")
+
+    def make_detector() -> Detector:
+        from agegender.deploy.mtcnn import open_mtcnn
+
+        return open_mtcnn(min_face=MIN_FACE)
+
+    return CroppedFaces(
+        images,
+        crop,
+        batch_size=config.batch_size,
+        make_detector=make_detector,
+        bad_records=config.bad_records,
+    )
+
+
+def _score(faces: FaceSet, checkpoint: Checkpoint, config: EvalConfig, lang: str) -> Results:
+    """Run every face through the net."""
+    import numpy as np
+
+    from agegender.app.eval_report import Results
+    from agegender.executor import open_executor
+    from agegender.face.preprocess import to_input
+    from agegender.labels import MALE
+
+    executor = open_executor(checkpoint, gpu_ids=config.gpu_ids)
+    views = (slice(None), slice(None, None, -1)) if config.flip else (slice(None),)
+    rows, labels, male, age = [], [], [], []
+    for batch in _progress(faces, lang):
+        outputs = [executor.forward(to_input(batch.data[:, :, view])) for view in views]
+        male.append(np.mean([output["gender_softmax_output"][:, MALE] for output in outputs], axis=0, dtype=np.float64))
+        age.append(np.mean([output["age_output"][:, 0] for output in outputs], axis=0, dtype=np.float64))
+        rows.append(batch.rows.copy())
+        labels.append(batch.labels.copy())
+    task = "both" if checkpoint.info is None else checkpoint.info.task
+    return Results(
+        rows=np.concatenate([np.empty(0, np.int64), *rows]),
+        labels=np.concatenate([np.empty((0, 2), np.float32), *labels]),
+        male=None if task == "age" else np.concatenate([np.empty(0), *male]),
+        age=None if task == "gender" else np.concatenate([np.empty(0), *age]),
+    )
+
+
+def _progress(faces: FaceSet, lang: str) -> Iterator[Any]:
+    """Yield the batches with a bar on standard error where somebody watches."""
+    from tqdm import tqdm
+
+    from agegender.app.messages import say
+
+    with tqdm(total=len(faces), desc=say("scoring", lang), unit="face", disable=None, file=sys.stderr) as bar:
+        for batch in faces.batches():
+            yield batch
+            bar.update(len(batch.rows))
+
+
+def _left_out(faces: FaceSet, lang: str) -> Iterator[str]:
+    from agegender.app.messages import say
+
+    for key, names in (("not_found", faces.losses.not_found), ("skipped", faces.losses.skipped)):
+        if names:
+            yield say(key, lang, count=len(names), first=names[0])
+
+
+def _tables(config: EvalConfig, results: Results, origins: Any, lang: str) -> Iterator[str]:
+    from agegender.app.eval_report import table
+    from agegender.app.messages import say
+
+    for column in config.by:
+        scores = results.by(column, origins, lang=lang)
+        if scores:
+            yield ""
+            yield from table(scores, title=say(column, lang))
+
+
+def _draw(path: Path, results: Results, scores: Scores, lang: str) -> None:
+    from agegender.app.messages import TEXTS
+    from agegender.files import atomic_path
+    from agegender.plots.scatter import draw_scatter
+
+    figure = draw_scatter(results.labels[:, 1], results.age, scores=scores, texts=TEXTS[lang])
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130, format=path.suffix.lower().lstrip("."))
