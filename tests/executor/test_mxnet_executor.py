@@ -90,14 +90,14 @@ def test_fully_convolutional_nets_take_any_size_and_few_executors_are_kept() -> 
     executor = MXNetExecutor(graph, params)
     data = np.random.default_rng(0).uniform(0, 255, (1, 3, 90, 120)).astype(np.float32)
     first = executor.forward(data)
-    for side in range(20, 60):
+    for side in range(20, 38):
         executor.forward(images(1, side))
     assert len(executor._devices[0]._bound) == 16
     for name, array in executor.forward(data).items():
         assert array.shape[0] == 1 and array.ndim == 4
         assert np.array_equal(array, first[name])
     # Large ones are let go of earlier: together they may have 4 million pixels.
-    for side in (1000, 1500, 1200):
+    for side in (700, 1500, 1200):
         executor.forward(images(1, side))
     assert [shape[2] for shape in executor._devices[0]._bound] == [1500, 1200]
 
@@ -128,7 +128,7 @@ def test_json_and_parameters_that_nobody_needs_are_accepted() -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     graph, params = small()
-    with pytest.raises(CheckpointError, match="parameter bn_gamma is missing"):
+    with pytest.raises(CheckpointError, match=r"^the checkpoint lacks the parameter arg:bn_gamma$"):
         MXNetExecutor(graph, {name: array for name, array in params.items() if name != "arg:bn_gamma"})
     wrong = MXNetExecutor(graph, {**params, "arg:conv_weight": np.zeros((4, 3, 5, 5), np.float32)})
     with pytest.raises(CheckpointError, match=r"conv_weight has shape \(4, 3, 5, 5\), the graph wants \(4, 3, 3, 3\)"):
@@ -162,5 +162,7 @@ def test_a_checkpoint_is_opened(tmp_path: Any) -> None:
     data = images(4)
     opened = open_executor(checkpoint, gpu_ids="cpu").forward(data)["gender_softmax_output"]
     assert np.abs(opened - module_outputs(graph, params, data)[0]).max() < 1e-6
+    with pytest.raises(CheckpointError, match=r"model-0003\.params: fc1_weight has shape"):
+        open_executor(checkpoint, gpu_ids="cpu").forward(images(1, 9))
     with pytest.raises(UsageError, match=r"unknown executor 'tensorrt' \(mxnet\)"):
         open_executor(checkpoint, engine="tensorrt")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agegender.errors import UsageError
 from agegender.executor.base import Executor
-from agegender.graph.checkpoint import Checkpoint
+from agegender.graph.checkpoint import Checkpoint, params_path
 
 __all__ = ["ENGINES", "Executor", "open_executor"]
 
@@ -26,4 +26,5 @@ def open_executor(
     from agegender.executor.devices import contexts
     from agegender.executor.mxnet_executor import MXNetExecutor
 
-    return MXNetExecutor(checkpoint.graph, checkpoint.params, contexts=contexts(gpu_ids))
+    path = params_path(checkpoint.prefix, checkpoint.epoch)
+    return MXNetExecutor(checkpoint.graph, checkpoint.params, contexts=contexts(gpu_ids), source=path)

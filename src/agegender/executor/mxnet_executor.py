@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,21 +32,23 @@ class MXNetExecutor:
         params: Mapping[str, npt.NDArray[Any]],
         *,
         contexts: Sequence[Any] | None = None,
+        source: Path | str = "the checkpoint",
     ) -> None:
         """Load ``graph`` (or its JSON) with ``params`` (``arg:fc1_weight``, ``aux:...``) onto each of ``contexts``.
 
         The default is the processor. With several contexts a batch is divided among them. Floating-point parameters
-        of other widths become float32. Raises CheckpointError for a missing parameter, GraphError for an operator that
-        MXNet does not have.
+        of other widths become float32. ``source`` is the file that errors name. Raises CheckpointError for a missing
+        parameter, GraphError for an operator that MXNet does not have.
         """
         mx = load_mxnet()
+        self._source = source
         self._graph = Graph.from_json(graph) if isinstance(graph, str) else graph
         self.outputs = self._graph.outputs()
         self.input = _input_name(self._graph)
-        symbol = _load_symbol(self._graph)
+        symbol = _load_symbol(self._graph, source=source)
         arguments = [name for name in self._graph.arguments() if name != self.input]
-        args = _parameters(params, "arg", arguments)
-        aux = _parameters(params, "aux", self._graph.aux())
+        args = _parameters(params, "arg", arguments, source=source)
+        aux = _parameters(params, "aux", self._graph.aux(), source=source)
         self._symbol = symbol
         self._shapes = {name: array.shape for name, array in (args | aux).items()}
         self._checked_sizes: set[tuple[int, ...]] = set()
@@ -84,13 +87,14 @@ class MXNetExecutor:
         try:
             wanted, _, wanted_aux = self._symbol.infer_shape(**{self.input: (1, *image)})
         except mx.MXNetError as error:
-            raise CheckpointError(f"the graph can't take images of shape {image}: {_first_line(error)}") from error
+            problem = f"the graph can't take images of shape {image}: {_first_line(error)}"
+            raise CheckpointError(f"{self._source}: {problem}") from error
         names = [*self._symbol.list_arguments(), *self._symbol.list_auxiliary_states()]
         for name, shape in zip(names, [*(wanted or ()), *(wanted_aux or ())], strict=False):
             given = self._shapes.get(name)
             if given is not None and given != shape:
                 raise CheckpointError(
-                    f"parameter {name} has shape {given}, the graph wants {shape} for images of shape {image}"
+                    f"{self._source}: {name} has shape {given}, the graph wants {shape} for images of shape {image}"
                 )
         self._checked_sizes.add(image)
 
@@ -148,18 +152,20 @@ def _input_name(graph: Graph) -> str:
     return "data" if "data" in arguments else arguments[0]
 
 
-def _parameters(params: Mapping[str, npt.NDArray[Any]], kind: str, names: list[str]) -> dict[str, npt.NDArray[Any]]:
+def _parameters(
+    params: Mapping[str, npt.NDArray[Any]], kind: str, names: list[str], *, source: Path | str
+) -> dict[str, npt.NDArray[Any]]:
     """Pick the parameters that the graph uses; floats become float32, which is what images are."""
     picked: dict[str, npt.NDArray[Any]] = {}
     for name in names:
         array = params.get(f"{kind}:{name}")
         if array is None:
-            raise CheckpointError(f"parameter {name} is missing ({kind}:{name} is not in the checkpoint)")
+            raise CheckpointError(f"{source} lacks the parameter {kind}:{name}")
         picked[name] = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
     return picked
 
 
-def _load_symbol(graph: Graph) -> Any:
+def _load_symbol(graph: Graph, *, source: Path | str) -> Any:
     mx = load_mxnet()
     try:
         return mx.sym.load_json(graph.to_json())
@@ -167,8 +173,8 @@ def _load_symbol(graph: Graph) -> Any:
         known = set(mx.operator.get_all_registered_operators())
         for node in graph.nodes:
             if not node.is_variable and node.op not in known:
-                raise GraphError(f"node {node.name!r}: MXNet has no operator {node.op!r}") from error
-        raise GraphError(f"MXNet can't read the graph: {_first_line(error)}") from error
+                raise GraphError(f"{source}: node {node.name!r}: MXNet has no operator {node.op!r}") from error
+        raise GraphError(f"{source}: MXNet can't read the graph: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
