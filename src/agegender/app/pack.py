@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from agegender.config import add_options, collect, option
 from agegender.dataset.config import PackConfig
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from agegender.dataset.report import PackReport
     from agegender.dataset.sources import Source
     from agegender.face.detector import Detector
@@ -43,6 +45,7 @@ TEXTS = {
         "skipped": "skipped faces, one by one: {path}",
         "lost": "{lost:,} images are missing or unreadable; see {path}",
         "drawn": "these faces are synthetic (drawn): a network trained on them knows nothing about people",
+        "comparing": "looking for duplicates",
         "packing": "packing",
         "resume": "nothing is lost: the same command with --resume goes on from here",
     },
@@ -61,6 +64,7 @@ TEXTS = {
         "skipped": "跳过的人脸列表：{path}",
         "lost": "{lost:,}张图片缺失或无法读取，见{path}",
         "drawn": "这些人脸是绘制的（synthetic）：用它们训练的网络不适用于真人",
+        "comparing": "查重",
         "packing": "打包",
         "resume": "进度已保存：用同样的命令加 --resume 继续",
     },
@@ -76,7 +80,6 @@ REASONS_ZH = {
     "other template": "裁剪模板不同",
 }
 USAGE = 2
-Text = Callable[..., str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,7 @@ def open_detector() -> Detector:
 
 def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> PackReport:
     from agegender.dataset.gather import gather_faces
+    from agegender.dataset.journal import PARTIAL
     from agegender.dataset.manifest import old_files
     from agegender.dataset.pack import pack
 
@@ -130,7 +134,7 @@ def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> 
         print(texts["replace"].format(path=output / "train.rec"), file=sys.stderr)
     faces = gather_faces(sources, Path(config.root))
     try:
-        with _progress(texts["packing"]) as progress:
+        with _progress(texts) as progress:
             return pack(
                 faces.samples,
                 config,
@@ -140,25 +144,33 @@ def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> 
                 progress=progress,
             )
     except (KeyboardInterrupt, OSError):
-        print(f"\n{texts['resume']}", file=sys.stderr)
+        if (output / PARTIAL).exists():
+            print(f"\n{texts['resume']}", file=sys.stderr)
         raise
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what takes (done, total) and draws a bar on standard error."""
+def _progress(texts: dict[str, str]) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what takes (phase, done, total) and draws a bar per phase on standard error."""
     from tqdm import tqdm
 
-    with tqdm(desc=title, unit="face", file=sys.stderr, smoothing=0.1, mininterval=0.2) as bar:
+    bars: dict[str, tqdm[NoReturn]] = {}
+    # In a log file a bar is a line: one in ten seconds is enough there.
+    pause = 0.2 if sys.stderr.isatty() else 10.0
 
-        def show(done: int, total: int) -> None:
-            if bar.total is None:
-                bar.reset(total)
-                bar.initial = done  # what a resumed run had does not count for its speed
-                bar.n = done
-            bar.update(done - bar.n)
+    def show(phase: str, done: int, total: int) -> None:
+        if phase not in bars:
+            # What a resumed run had does not count for the speed.
+            bars[phase] = tqdm(
+                desc=texts[phase], initial=done, total=total, file=sys.stderr, mininterval=pause, dynamic_ncols=True
+            )
+        bars[phase].update(done - bars[phase].n)
 
+    try:
         yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 def _say_what_to_put(config: PackCommand, texts: dict[str, str], *, prog: str) -> None:

@@ -158,6 +158,10 @@ class Journal:
             if (self.folder / name).exists():
                 os.replace(self.folder / name, self.output / name)
         _sync_folder(self.output)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the partial folder and all that is in it."""
         self.close()
         shutil.rmtree(self.folder)
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ STATE_SECONDS = 2.0
 # Faces per task: of threads, and of processes that detect (some 30 ms each).
 _CHUNK, _DETECT_CHUNK = 64, 8
 
-Progress = Callable[[int, int], None]
+# Takes the phase (comparing files, packing), how much is done and how much there is.
+Progress = Callable[[str, int, int], None]
+COMPARING, PACKING = "comparing", "packing"
 
 
 def pack(
@@ -52,7 +55,7 @@ def pack(
     resized (its file passes through byte for byte where it is a JPEG of that size already); in any other image the
     largest central face is detected and warped. ``make_detector`` opens a detector in each worker process and can be
     pickled. ``problems`` holds what the sources left out already; of the sources in ``listed`` a list file is written.
-    ``progress(done, total)`` counts faces.
+    ``progress(phase, done, total)`` counts files compared and faces packed.
 
     The files get their final names all at the end. A run that is killed leaves ``<output>/.partial``, from which one
     with ``config.resume`` goes on; it gives the same bytes. Raises UsageError for impossible options, DataError where
@@ -61,11 +64,15 @@ def pack(
     problems = Problems() if problems is None else problems
     workers = usable_cores() if config.workers is None else config.workers
     settings = crop_settings(config)
-    plan = make_plan(drop_duplicates(samples, problems, workers=workers), config, settings=settings)
-    if make_detector is None and plan.detects:
-        raise UsageError(f"some faces are not in the template {config.template!r}, and no face detector was given")
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
+    compared = None if progress is None else partial(progress, COMPARING)
+    faces = drop_duplicates(samples, problems, workers=workers, progress=compared)
+    if not faces:
+        raise _nothing_packed(problems, output)
+    plan = make_plan(faces, config, settings=settings)
+    if make_detector is None and plan.detects:
+        raise UsageError(f"some faces are not in the template {config.template!r}, and no face detector was given")
     journal = Journal(output)
     try:
         if journal.complete:
@@ -108,11 +115,11 @@ class _Job:
         """Crop and write all faces that are left."""
         noted = time.monotonic()
         if progress is not None:
-            progress(self.done, self.plan.total)
+            progress(PACKING, self.done, self.plan.total)
         for chunk, crops in crew.crop(self._chunks()):
             self._write(chunk, crops)
             if progress is not None:
-                progress(self.done, self.plan.total)
+                progress(PACKING, self.done, self.plan.total)
             if time.monotonic() - noted > STATE_SECONDS:
                 self.journal.note(self._state())
                 noted = time.monotonic()
@@ -123,14 +130,15 @@ class _Job:
         packed = sum((writer.sources for writer in self.sets.values()), Counter())
         report = PackReport(
             splits={split: writer.records for split, writer in self.sets.items()},
-            sources=count_sources(packed, self.problems),
+            sources=count_sources(packed, self.problems, names=listed),
             problems=self.problems,
             files=[],
             resumed=self.resumed,
         )
         if not report.packed:
-            self.problems.write(output / SKIPPED)
-            raise DataError(f"none of {self.plan.total} faces could be packed; {output / SKIPPED} says why")
+            self.close()
+            self.journal.discard()
+            raise _nothing_packed(self.problems, output)
         files: list[str] = []
         for split, writer in self.sets.items():
             writer.state()
@@ -200,6 +208,15 @@ def _start(journal: Journal, plan: Plan, *, resume: bool) -> dict[str, Any]:
         log.info("dropping what an interrupted run left in %s (--resume goes on with it)", journal.folder)
     journal.begin(plan.identity)
     return {}
+
+
+def _nothing_packed(problems: Problems, output: Path) -> DataError:
+    """Write the list of skipped faces and return the error that points there."""
+    if not len(problems):
+        return DataError("there is no face to pack: the chosen datasets have no images")
+    problems.write(output / SKIPPED)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in problems.counts().most_common())
+    return DataError(f"there is no face to pack ({reasons}); {output / SKIPPED} lists them")
 
 
 def _finish_earlier(journal: Journal) -> Journal:

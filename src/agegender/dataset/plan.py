@@ -16,7 +16,7 @@ from agegender.dataset.crop import CropSettings, needs_detector
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.sources.synthetic import NAME as SYNTHETIC
 from agegender.dataset.split import split
-from agegender.errors import DataError, UsageError
+from agegender.errors import UsageError
 from agegender.face.align import BORDERS
 from agegender.face.templates import get_template
 
@@ -96,12 +96,10 @@ class Plan:
 def make_plan(samples: Iterable[FaceSample], config: PackConfig, *, settings: CropSettings) -> Plan:
     """Divide ``samples`` and order them: training faces shuffled by the seed, the others by name.
 
-    Raises UsageError for impossible ratios and more shards than faces, DataError where there are no faces.
+    Raises UsageError for impossible ratios and more shards than faces.
     """
     splits = split(samples, val_ratio=config.val_ratio, test_ratio=config.test_ratio, seed=config.seed)
     train = splits["train"]
-    if not any(splits.values()):
-        raise DataError("there are no faces to pack")
     if config.shards > max(len(train), 1):
         raise UsageError(f"--shards {config.shards}: there are only {len(train)} faces to train on")
     # Sources mixed: shards are alike, and who reads the file from its beginning meets all of them.
@@ -128,7 +126,7 @@ def crop_settings(config: PackConfig) -> CropSettings:
         template=get_template(config.template),
         size=config.image_size,
         quality=config.quality,
-            border=config.border,
+        border=config.border,
         min_face=config.min_face,
         seed=config.seed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agegender.dataset.crop import UNREADABLE
@@ -45,9 +46,9 @@ class PackReport:
         return sum(source.skipped[reason] for source in self.sources.values() for reason in LOST)
 
 
-def count_sources(packed: Counter[str], problems: Problems) -> dict[str, SourceReport]:
-    """Return the counts per source, sorted by name."""
-    sources = {name: SourceReport() for name in sorted({*packed, *(row.source for row in problems)})}
+def count_sources(packed: Counter[str], problems: Problems, *, names: Iterable[str]) -> dict[str, SourceReport]:
+    """Return the counts per source, sorted by name; those of ``names`` also where nothing of them was found."""
+    sources = {name: SourceReport() for name in sorted({*names, *packed, *(row.source for row in problems)})}
     for name, report in sources.items():
         report.packed = packed[name]
         report.skipped = problems.counts(name)
