@@ -146,7 +146,7 @@ def test_two_epochs_at_once_do_not_share_memory(make_set: MakeSet) -> None:
 
 
 def test_memory_is_used_again(make_set: MakeSet) -> None:
-    with Loader(make_set(100), batch_size=5, size=(24, 24)) as loader:
+    with Loader(make_set(200), batch_size=64, size=(24, 24), config=LoaderConfig(loader_threads=1)) as loader:
         addresses = {batch.data.ctypes.data for epoch in range(3) for batch in loader.epoch(epoch)}
     assert len(addresses) <= 5
 

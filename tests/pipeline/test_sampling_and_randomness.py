@@ -13,7 +13,7 @@ pytestmark = pytest.mark.quick
 
 
 def test_draws_are_even_and_independent() -> None:
-    draws = uniform(np.arange(20_000), seed=1, epoch=0, columns=5)
+    draws = uniform(np.arange(20_000), seed=1, epoch=0, streams=(0, 1, 2, 3, 4)).T
     assert draws.min() >= 0 and draws.max() < 1
     for column in draws.T:
         counts = np.bincount((column * 20).astype(int), minlength=20)
@@ -24,11 +24,11 @@ def test_draws_are_even_and_independent() -> None:
 
 def test_draws_depend_on_seed_epoch_and_place_only() -> None:
     slots = np.arange(100)
-    draws = uniform(slots, seed=1, epoch=2, columns=3)
-    np.testing.assert_array_equal(uniform(slots[40:50], seed=1, epoch=2, columns=3), draws[40:50])
-    np.testing.assert_array_equal(uniform(slots, seed=1, epoch=2, columns=2), draws[:, :2])
+    draws = uniform(slots, seed=1, epoch=2, streams=(0, 1, 2))
+    np.testing.assert_array_equal(uniform(slots[40:50], seed=1, epoch=2, streams=(0, 1, 2)), draws[:, 40:50])
+    np.testing.assert_array_equal(uniform(slots, seed=1, epoch=2, streams=(2, 0)), draws[[2, 0]])
     for seed, epoch in ((1, 3), (2, 2), (2, 1), (-1, 2)):
-        assert not (uniform(slots, seed=seed, epoch=epoch, columns=3) == draws).any()
+        assert not (uniform(slots, seed=seed, epoch=epoch, streams=(0, 1, 2)) == draws).any()
 
 
 def labels_of(counts: dict[int, int]) -> npt.NDArray[np.float64]:

@@ -16,9 +16,8 @@ from agegender.resize import resize_crop
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-# Columns of the draws. New ones go to the end: each is its own stream, so that old ones keep their values.
+# Streams of the draws. New ones go to the end: each is independent, so that old ones keep their values.
 MIRROR, SHIFT_X, SHIFT_Y, SCALE, ANGLE, BRIGHTNESS, CONTRAST, SATURATION, DAMAGE, QUALITY, CUT, CUT_X, CUT_Y = range(13)
-COLUMNS = 13
 
 # 128 is what the nets' own normalisation turns into 0.
 CUT_COLOUR = 128
@@ -31,9 +30,11 @@ LUMA = np.array([0.299, 0.587, 0.114])
 class Plan:
     """What happens to each of n faces; None where that augmentation is off.
 
-    Lists rather than arrays where items are read one by one, which is faster.
+    ``untouched`` says which faces are only brought to size. Lists rather than arrays where items are read one by one,
+    which is faster.
     """
 
+    untouched: list[bool]
     mirror: list[bool] | None
     warp: list[list[list[float]]] | None
     colour: Floats | None
@@ -57,19 +58,31 @@ class Augmenter:
     def plan(self, slots: npt.NDArray[np.int64], *, seed: int, epoch: int) -> Plan:
         """Draw for the faces at places ``slots`` (n,) of an epoch; depends on nothing but the arguments."""
         config = self._config
-        draws = uniform(slots, seed=seed, epoch=epoch, columns=COLUMNS)
-        mirror = draws[:, MIRROR] < 0.5 if config.rand_mirror else None
+
+        def draw(*streams: int) -> Floats:
+            return uniform(slots, seed=seed, epoch=epoch, streams=streams)
+
+        mirror = draw(MIRROR)[0] < 0.5 if config.rand_mirror else None
+        quality = _qualities(draw(DAMAGE, QUALITY), config.jpeg) if config.jpeg else None
+        cut = draw(CUT, CUT_X, CUT_Y) if config.cutoff else None
         colour = offset = None
         if config.color:
-            colour, offset = _colour_matrices(draws, config.color)
+            colour, offset = _colour_matrices(draw(BRIGHTNESS, CONTRAST, SATURATION), config.color)
+        untouched = np.full(len(slots), not (config.jitter or config.color))
+        for touched in (mirror, quality, None if cut is None else cut[0] < 0.5):
+            if touched is not None:
+                untouched &= ~touched.astype(np.bool_)
         return Plan(
+            untouched=untouched.tolist(),
             # A warp mirrors by itself, at no cost.
             mirror=None if mirror is None or config.jitter else mirror.tolist(),
-            warp=_warps(draws, config.jitter, mirror).tolist() if config.jitter else None,
+            warp=_warps(draw(SHIFT_X, SHIFT_Y, SCALE, ANGLE), config.jitter, mirror).tolist()
+            if config.jitter
+            else None,
             colour=colour,
             contrast_offset=offset,
-            quality=_qualities(draws, config.jpeg).tolist() if config.jpeg else None,
-            cut=self._cuts(draws) if config.cutoff else None,
+            quality=None if quality is None else quality.tolist(),
+            cut=None if cut is None else self._cuts(cut),
         )
 
     def apply(self, image: Image, out: Image, plan: Plan, row: int) -> None:
@@ -122,9 +135,9 @@ class Augmenter:
 
     def _cuts(self, draws: Floats) -> list[tuple[int, int, int, int] | None]:
         """Return (top, bottom, left, right) of the grey square of each face, None for the half that keep whole."""
+        cut, across, down = draws
         height, width = self._size
-        middle_x = (draws[:, CUT_X] * width).astype(np.int64)
-        middle_y = (draws[:, CUT_Y] * height).astype(np.int64)
+        middle_x, middle_y = (across * width).astype(np.int64), (down * height).astype(np.int64)
         half = self._config.cutoff // 2
         other_half = self._config.cutoff - half
         boxes = np.stack(
@@ -136,19 +149,19 @@ class Augmenter:
             ],
             axis=1,
         ).tolist()
-        return [tuple(box) if cut else None for box, cut in zip(boxes, (draws[:, CUT] < 0.5).tolist())]
+        return [tuple(box) if hit else None for box, hit in zip(boxes, (cut < 0.5).tolist())]
 
 
 def _warps(draws: Floats, jitter: float, mirror: npt.NDArray[np.bool_] | None) -> Floats:
     """Return (n, 2, 3): rotation times scale, mirrored where asked, and a shift in shares of the side."""
-    scale = 1 + jitter * (2 * draws[:, SCALE] - 1)
-    angle = jitter * (2 * draws[:, ANGLE] - 1)
+    shift_x, shift_y = jitter * (draws[:2] - 0.5)
+    scale = 1 + jitter * (2 * draws[2] - 1)
+    angle = jitter * (2 * draws[3] - 1)
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
-    warps = np.empty((len(draws), 2, 3))
+    warps = np.empty((len(angle), 2, 3))
     warps[:, 0, 0], warps[:, 0, 1] = cosine, -sine
     warps[:, 1, 0], warps[:, 1, 1] = sine, cosine
-    warps[:, 0, 2] = jitter * (draws[:, SHIFT_X] - 0.5)
-    warps[:, 1, 2] = jitter * (draws[:, SHIFT_Y] - 0.5)
+    warps[:, 0, 2], warps[:, 1, 2] = shift_x, shift_y
     if mirror is not None:
         warps[:, 0] *= np.where(mirror, -1.0, 1.0)[:, None]
     return warps
@@ -159,9 +172,7 @@ def _colour_matrices(draws: Floats, strength: float) -> tuple[Floats, list[float
 
     Contrast pulls towards the image's own mean grey, so that grey times the offset has to be added.
     """
-    brightness, contrast, saturation = (
-        1 + strength * (2 * draws[:, column] - 1) for column in (BRIGHTNESS, CONTRAST, SATURATION)
-    )
+    brightness, contrast, saturation = 1 + strength * (2 * draws - 1)
     grey = np.broadcast_to(LUMA, (3, 3))
     mixed = saturation[:, None, None] * np.eye(3) + (1 - saturation)[:, None, None] * grey
     offset: list[float] = (brightness * (1 - contrast)).tolist()
@@ -170,9 +181,10 @@ def _colour_matrices(draws: Floats, strength: float) -> tuple[Floats, list[float
 
 def _qualities(draws: Floats, share: float) -> npt.NDArray[np.int64]:
     """Return (n,) JPEG qualities, 0 for faces that are left alone."""
+    damage, level = draws
     lowest, highest = DAMAGE_QUALITY
-    quality = lowest + np.floor(draws[:, QUALITY] * (highest - lowest + 1)).astype(np.int64)
-    return np.where(draws[:, DAMAGE] < share, quality, 0)
+    quality = lowest + np.floor(level * (highest - lowest + 1)).astype(np.int64)
+    return np.where(damage < share, quality, 0)
 
 
 def _damage(image: Image, quality: int) -> Image:

@@ -32,7 +32,14 @@ class LoaderConfig:
     bad_records: str = option(
         "stop", choices=("stop", "skip"), help="on a bad record: stop and name it, or count it and take the next one"
     )
-    loader_threads: int = option(0, help="threads that decode and augment, 0 = one per usable core", metavar="N")
+    loader_threads: int = option(
+        0, help="threads that decode and augment, 0 = one more than there are cores", metavar="N"
+    )
+
+    @property
+    def augments(self) -> bool:
+        """Whether anything random is done to the faces; scoring wants them as they are."""
+        return bool(self.rand_mirror or self.cutoff or self.color or self.jitter or self.jpeg)
 
     def __post_init__(self) -> None:
         for name, value, highest in (

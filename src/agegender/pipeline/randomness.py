@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,19 +12,26 @@ _STEP = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
 
 
-def uniform(slots: npt.NDArray[np.int64], *, seed: int, epoch: int, columns: int) -> npt.NDArray[np.float64]:
-    """Return (n, columns) numbers in [0, 1): row i belongs to place ``slots[i]`` of that epoch.
+def uniform(
+    slots: npt.NDArray[np.int64], *, seed: int, epoch: int, streams: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    """Return (len(streams), n) numbers in [0, 1): column i belongs to place ``slots[i]`` of that epoch.
 
-    Each column is a stream of its own, so that using one more of them leaves the others as they are.
+    Each stream is independent of the others, so that drawing from one more leaves the rest as they are.
     """
-    streams = [_mix_integer(_mix_integer(_mix_integer(seed) + epoch) + column) for column in range(columns)]
-    counter = slots.astype(np.uint64)[:, None] * np.uint64(_STEP) + np.array(streams, np.uint64)
+    counter = slots.astype(np.uint64) * np.uint64(_STEP) + _starts(seed, epoch, streams)[:, None]
     return (_mix(counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def generator(*, seed: int, epoch: int) -> np.random.Generator:
     """Return the generator for draws that concern an epoch as a whole, such as its order."""
     return np.random.Generator(np.random.PCG64([seed & _MASK, epoch & _MASK]))
+
+
+@lru_cache(maxsize=64)
+def _starts(seed: int, epoch: int, streams: tuple[int, ...]) -> npt.NDArray[np.uint64]:
+    starts = [_mix_integer(_mix_integer(_mix_integer(seed) + epoch) + stream) for stream in streams]
+    return np.array(starts, np.uint64)
 
 
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
