@@ -146,9 +146,12 @@ def test_chinese_lines_are_those_people_know(
 def test_without_labels_and_for_one_task_figures_are_nan(
     bodies: list[bytes], labels: Any, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_set(bodies, np.full_like(labels, -1))
+    path = write_set(bodies, np.full_like(labels, -1)).with_suffix(".json")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"synthetic": True}), encoding="utf-8")
     assert main(["eval", "--plot", "none.png"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    output = capsys.readouterr()
+    assert output.err.endswith("(21 faces, crop template 'utkface'; drawn faces, not photographs)\n")
+    lines = output.out.splitlines()
     assert lines[0] == "faces: 21 (0 with gender, 0 with age)"
     assert lines[1] == "acc=nan (gender accuracy, n=0)"
     assert lines[2].startswith("MAE=nan ")

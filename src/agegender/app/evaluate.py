@@ -162,7 +162,8 @@ def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) ->
     faces = RecordFaces(records, crop, batch_size=config.batch_size, config=plain, label_order=order)
     if info is None or crop.template is None:
         return faces, say("crop_unnamed", lang)
-    return faces, say("crop_template", lang, template=crop.template.name)
+    how = say("crop_template", lang, template=crop.template.name)
+    return faces, say("synthetic", lang, crop=how) if info.synthetic else how
 
 
 def _other_template(info: SetInfo | None, crop: ModelCrop) -> str | None:

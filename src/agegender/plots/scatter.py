@@ -59,13 +59,18 @@ def _draw_cells(
     cell = truth.astype(np.int64) + AGE_CLASSES * np.rint(inside).astype(np.int64)
     counts = np.bincount(cell, minlength=AGE_CLASSES**2).reshape(AGE_CLASSES, AGE_CLASSES)
     cells = np.where(counts > 0, counts.astype(np.float64), np.nan)
-    # Ages near 30 have a hundred times the faces of those near 90: only a logarithm shows both.
-    mesh = axes.pcolormesh(edges, edges, cells, norm=LogNorm(vmin=1, vmax=max(2, counts.max())), cmap="YlGnBu_r")
-    figure.colorbar(mesh, ax=axes, label=texts["scatter_faces"], shrink=0.8)
+    # Ages near 30 have a hundred times the faces of those near 90: only a logarithm shows both. It begins below one
+    # face, because the palest colours would be lost on white.
+    most = max(2, int(counts.max()))
+    mesh = axes.pcolormesh(edges, edges, cells, norm=LogNorm(vmin=0.3, vmax=most), cmap="BuPu")
+    ticks = [tick for power in (1, 10, 100, 1000, 10_000) for tick in (power, 2 * power, 5 * power) if tick <= most]
+    bar = figure.colorbar(mesh, ax=axes, label=texts["scatter_faces"], shrink=0.8, ticks=ticks, format="%d")
+    bar.ax.set_ylim(1, most)
+    bar.ax.minorticks_off()
     axes.plot([0, MAX_AGE], [0, MAX_AGE], color="0.35", linewidth=1, linestyle="--", label=texts["scatter_right"])
     middles, means = _means(truth, predicted)
     if len(middles):
-        axes.plot(middles, means, color="#d1495b", linewidth=1.6, marker=".", label=texts["scatter_mean"])
+        axes.plot(middles, means, color="#d95f02", linewidth=1.6, marker=".", label=texts["scatter_mean"])
     axes.legend(loc="upper left", frameon=False, fontsize=9)
 
 
