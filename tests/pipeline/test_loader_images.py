@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import simplejpeg
 
 from agegender.pipeline import Loader, LoaderConfig
 from agegender.pipeline.augment import Augmenter
+from agegender.pipeline.decode import Decoder
 from agegender.recordio import Header, RecordSet, RecordWriter, open_records, pack
 from agegender.resize import resize_crop
 
@@ -184,3 +186,37 @@ def test_labels_in_either_order_and_more_of_them(tmp_path: Path) -> None:
     with Loader(records, batch_size=3, size=(4, 4)) as loader:
         assert loader.label_width == 5
         assert next(loader.epoch(0)).labels.tolist() == [[0, 34, 30, 40, 2.5]] * 3
+
+
+def test_sizes_may_change_from_face_to_face(tmp_path: Path) -> None:
+    """Faces that fit are decoded straight into the batch; one of another size in between must not be."""
+    sides = [48, 48, 30, 48, 60, 48, 48, 20, 20, 48]
+    images = [
+        cv2.resize(np.random.default_rng(key).integers(0, 256, (4, 4, 3), dtype=np.uint8), (side, side))
+        for key, side in enumerate(sides)
+    ]
+    records = write(tmp_path / "sizes.rec", [simplejpeg.encode_jpeg(image, quality=95) for image in images])
+    data = load(records, (48, 48))
+    for position, image in enumerate(data):
+        np.testing.assert_array_equal(image, resize_crop(decoded(records, position), (48, 48)))
+
+
+def test_cmyk_jpegs_are_read(tmp_path: Path) -> None:
+    # Adobe's inverted CMYK: 255 is no ink.
+    ink = np.full((20, 20, 4), 255, np.uint8)
+    ink[..., 1:3] = 0
+    body = simplejpeg.encode_jpeg(ink, colorspace="CMYK")
+    (image,) = load(write(tmp_path / "cmyk.rec", [body]), (20, 20))
+    assert image.shape == (20, 20, 3)
+    red, green, blue = image.mean(axis=(0, 1))
+    assert red > 200 and green < 60 and blue < 60
+
+
+def test_the_fast_decoder_is_close_and_the_exact_one_is_opencv() -> None:
+    # As muted as skin: on loud colours the two differ more.
+    image = cv2.resize(np.random.default_rng(0).integers(100, 156, (6, 6, 3), dtype=np.uint8), (64, 64))
+    body = simplejpeg.encode_jpeg(image, quality=95, colorsubsampling="420")
+    exact, fast = Decoder().decode(body).astype(int), Decoder(fast=True).decode(body).astype(int)
+    opencv = cv2.cvtColor(cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    assert np.abs(exact - opencv).max() <= 1
+    assert 0 < np.abs(exact - fast).mean() < 1
