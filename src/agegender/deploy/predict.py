@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from agegender.age_distribution import age_interval
 from agegender.deploy.face import Face
 from agegender.deploy.mtcnn import open_mtcnn
 from agegender.errors import CheckpointError, UsageError
@@ -19,7 +20,6 @@ from agegender.face.preprocess import resize_crop, to_input
 from agegender.face.templates import Template
 from agegender.graph.checkpoint import Checkpoint, load_checkpoint
 from agegender.labels import FEMALE, MALE
-from agegender.metrics.interval import age_interval
 
 DETECTORS = ("mtcnn", "none")
 GENDERS = {FEMALE: "female", MALE: "male"}
