@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +71,22 @@ def figures(scores: Scores, *, lang: str) -> list[str]:
 
 def table(scores: dict[str, Scores], *, title: str) -> list[str]:
     """Return a table of figures as lines, a group per line."""
-    width = max(len(title), *(len(name) for name in scores))
-    lines = [f"{title:<{width}}  {'n':>7}  {'acc':>7}  {'MAE':>7}  {'CUM_5':>7}  {'bias':>7}"]
+    width = max(_columns(name) for name in (title, *scores))
+    lines = [f"{_padded(title, width)}  {'n':>7}  {'acc':>7}  {'MAE':>7}  {'CUM_5':>7}  {'bias':>7}"]
     for name, of in scores.items():
         lines.append(
-            f"{name:<{width}}  {of.n:>7}  {of.acc:>7.4f}  {of.mae:>7.3f}  {of.cum[CUM_YEARS]:>7.4f}  {of.bias:>+7.2f}"
+            f"{_padded(name, width)}  {of.n:>7}  {of.acc:>7.4f}  {of.mae:>7.3f}  {of.cum[CUM_YEARS]:>7.4f}  {of.bias:>+7.2f}"
         )
     return lines
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
 
 
 def write_faces(path: Path, results: Results, origins: Sequence[Origin]) -> None:
