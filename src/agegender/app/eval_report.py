@@ -74,9 +74,8 @@ def table(scores: dict[str, Scores], *, title: str) -> list[str]:
     width = max(_columns(name) for name in (title, *scores))
     lines = [f"{_padded(title, width)}  {'n':>7}  {'acc':>7}  {'MAE':>7}  {'CUM_5':>7}  {'bias':>7}"]
     for name, of in scores.items():
-        lines.append(
-            f"{_padded(name, width)}  {of.n:>7}  {of.acc:>7.4f}  {of.mae:>7.3f}  {of.cum[CUM_YEARS]:>7.4f}  {of.bias:>+7.2f}"
-        )
+        row = f"{of.acc:>7.4f}  {of.mae:>7.3f}  {of.cum[CUM_YEARS]:>7.4f}  {of.bias:>+7.2f}"
+        lines.append(f"{_padded(name, width)}  {of.n:>7}  {row}")
     return lines
 
 
