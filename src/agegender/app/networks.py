@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +57,7 @@ def build_network(config: TrainConfig) -> BuiltNetwork:
     where there is no checkout to build it from.
     """
     symbols = find_symbols()
-    table = PACKAGED if symbols is None else symbols.NETWORKS
+    table: Mapping[str, Any] = PACKAGED if symbols is None else symbols.NETWORKS
     if config.network not in table:
         close = difflib.get_close_matches(config.network, table, n=1, cutoff=0.4)
         hint = f"; did you mean {close[0]!r}?" if close else ""

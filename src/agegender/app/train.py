@@ -58,6 +58,8 @@ def _draw(history: list[dict[str, float]], path: Path) -> None:
 
 
 def _report(result: TrainResult) -> None:
+    if result.last is None:
+        return  # a worker that left saving to the first one
     if result.interrupted:
         print(f"saved {result.prefix}-{result.last:04d}; go on with:\n  {_command_to_resume()}")
     elif result.best is not None:

@@ -28,6 +28,8 @@ class TrainingData:
     info: SetInfo | None
     digest: str
     label_order: str
+    # Height and width of the net's input.
+    size: tuple[int, int]
 
     def close(self) -> None:
         """Stop the loaders' threads."""
@@ -62,7 +64,7 @@ def open_data(config: TrainConfig, augmentation: LoaderConfig, *, contexts: int,
         label_order=label_order,
     )
     val = _open_val(folder / "val.rec", info, rows=rows, size=size, label_order=label_order, augmentation=augmentation)
-    return TrainingData(train=train, val=val, info=info, digest=records.digest(), label_order=label_order)
+    return TrainingData(train=train, val=val, info=info, digest=records.digest(), label_order=label_order, size=size)
 
 
 def _size(config: TrainConfig) -> tuple[int, int]:

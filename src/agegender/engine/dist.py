@@ -40,7 +40,7 @@ def join_workers(kvstore: str | None) -> Workers:
         return Workers(0, 1, name)
     if not launched:
         raise UsageError(
-            f"kvstore {name!r} needs the DMLC_* variables of a launcher: python tools/launch.py -n 2 python train.py ..."
+            f"kvstore {name!r} needs the DMLC_* variables of a launcher, such as tools/launch.py -n 2 python train.py"
         )
     store = load_mxnet().kv.create(name)
     return Workers(int(store.rank), int(store.num_workers), store)

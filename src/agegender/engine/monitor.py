@@ -30,15 +30,17 @@ class Monitor:
         self._first_batch = first_batch
         self._frequent = frequent
         self._faces = faces_per_step
-        self._heads = ("both", "gender"), ("both", "age")
-        self._task = task
+        self._scores_gender, self._scores_age = task != "age", task != "gender"
         self._pending: StepResult | None = None
         self._window, self._all = ScoreKeeper(), ScoreKeeper()
         self._loss_sum = 0.0
         self._started = self._window_started = time.perf_counter()
 
     def add(self, result: StepResult) -> None:
-        """Note a step that has been launched; read the one before. Raises TrainingError for a loss that is not finite."""
+        """Note a step that has been launched and read the one before it.
+
+        Raises TrainingError, with the record keys, for a loss that is not finite.
+        """
         before, self._pending = self._pending, result
         if before is not None:
             self._read(before)
@@ -77,10 +79,9 @@ class Monitor:
         if not np.isfinite(loss).all():
             raise TrainingError(self._describe(loss, result.keys))
         self._loss_sum += float(loss.sum())
-        gender_tasks, age_tasks = self._heads
         self._window.update(
-            gender_probability=gender if self._task in gender_tasks else None,
-            age=age if self._task in age_tasks else None,
+            gender_probability=gender if self._scores_gender else None,
+            age=age if self._scores_age else None,
             labels=result.labels,
         )
         self._batch += 1

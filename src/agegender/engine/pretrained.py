@@ -21,7 +21,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """``params`` complete for our network; the names taken over, those kept as drawn, and what the other had besides."""
+    """``params`` complete for our network; names taken over, names kept as drawn, and what the other had besides."""
 
     params: Arrays
     taken: list[str]

@@ -21,7 +21,7 @@ FILES = ("config.json", "log.txt", "history.csv", "curves.png")
 class RunFolder:
     """The folder that checkpoints of ``prefix`` lie in. Entered, it writes what the package logs to ``log.txt``.
 
-    ``active`` False writes nothing: workers other than the first.
+    ``active`` False, for workers other than the first, writes nothing and logs no more than warnings.
     """
 
     def __init__(self, prefix: Path, *, active: bool = True) -> None:
@@ -29,16 +29,18 @@ class RunFolder:
         self.path = prefix.parent
         self._active = active
         self._handler: _LogFile | None = None
-        self._level = logging.NOTSET
+        self._level: int = logging.NOTSET
         # One row per finished epoch: column name to value.
         self.history: list[dict[str, float]] = []
 
     def __enter__(self) -> RunFolder:
-        if self._active:
+        self._level = _package.level
+        if not self._active:
+            _package.setLevel(logging.WARNING)
+        else:
             self.path.mkdir(parents=True, exist_ok=True)
             self._handler = _LogFile(self.path / "log.txt", encoding="utf-8")
             self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-            self._level = _package.level
             _package.addHandler(self._handler)
             if _package.getEffectiveLevel() > logging.INFO:
                 _package.setLevel(logging.INFO)
@@ -53,8 +55,8 @@ class RunFolder:
                 text = str(error) or type(error).__name__
                 self._handler.handle(logging.LogRecord(_package.name, logging.ERROR, "", 0, text, None, None))
             _package.removeHandler(self._handler)
-            _package.setLevel(self._level)
             self._handler.close()
+        _package.setLevel(self._level)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved configuration."""

@@ -107,12 +107,10 @@ def open_session(
     data = open_data(config, augmentation, contexts=len(devices), workers=workers)
     try:
         inference = mx.sym.load_json(network_json)
-        size = (config.data_shape or (3, 0, 0))[1:]
-        bound = {"contexts": devices, "rows": data.train.batch_size, "size": size}
         setup = {"seed": config.seed, "batch": data.train.batch_size * workers.count, "data": data.digest}
         setup |= {"balance": config.balance}
         start = find_start(config.checkpoint_prefix, resume=config.resume, setup=setup)
-        module = _ready_module(config, inference, bound, workers=workers, start=start)
+        module = _ready_module(config, inference, devices, data=data, workers=workers, start=start)
         info = start.info or _describe_model(config, augmentation, data, arguments)
         yield Session(
             config=config,
@@ -120,7 +118,7 @@ def open_session(
             devices=devices,
             data=data,
             module=module,
-            scorer=Scorer(inference, **bound) if data.val is not None and workers.first else None,
+            scorer=_scorer(inference, devices, data) if workers.first else None,
             schedule=_schedule(config, data.train.batches_per_epoch),
             keeper=CheckpointKeeper(
                 config.checkpoint_prefix,
@@ -137,10 +135,11 @@ def open_session(
 
 
 def _ready_module(
-    config: TrainConfig, inference: Any, bound: dict[str, Any], *, workers: Workers, start: Start
+    config: TrainConfig, inference: Any, devices: list[Any], *, data: TrainingData, workers: Workers, start: Start
 ) -> TrainingModule:
     """Return the module with parameters and optimizer as ``start`` has them."""
-    module = TrainingModule(training_graph(inference, config), **bound)
+    graph = training_graph(inference, config)
+    module = TrainingModule(graph, contexts=devices, rows=data.train.batch_size, size=data.size)
     initial = module.initialise(seed=config.seed)
     if start.arrays is None and config.pretrained:
         module.set_parameters(start_from(config.pretrained, initial))
@@ -159,6 +158,12 @@ def _ready_module(
     if start.arrays is not None:
         module.restore(start.arrays)
     return module
+
+
+def _scorer(inference: Any, devices: list[Any], data: TrainingData) -> Scorer | None:
+    if data.val is None:
+        return None
+    return Scorer(inference, contexts=devices, rows=data.val.batch_size, size=data.size)
 
 
 def _schedule(config: TrainConfig, batches: int) -> Schedule:

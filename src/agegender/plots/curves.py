@@ -60,7 +60,7 @@ def _draw_panel(
         if label == "val":
             best, epoch = min(known) if title in _LOWEST_IS_BEST else max(known, key=lambda pair: (pair[0], -pair[1]))
             axes.plot([epoch], [best], "o", color=line.get_color(), fillstyle="none", markersize=9)
-            axes.annotate(f"{best:.4g}", (epoch, best), textcoords="offset points", xytext=(0, 8), ha="center")
+            line.set_label(f"{label}, best {best:.4g} after epoch {epoch:g}")
     axes.set_title(title)
     axes.set_xlabel("epoch")
     axes.set_ylabel(unit)
