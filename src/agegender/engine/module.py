@@ -20,8 +20,8 @@ from agegender.pipeline.batch import Batch
 Arrays = dict[str, npt.NDArray[Any]]
 
 # Module talks about every step it takes.
-_quiet = logging.getLogger("agegender.engine.mxnet")
-_quiet.setLevel(logging.ERROR)
+SILENT = logging.getLogger("agegender.engine.mxnet")
+SILENT.setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class TrainingModule:
             label_names=[LABEL],
             context=contexts,
             fixed_param_names=list(graph.frozen),
-            logger=_quiet,
+            logger=SILENT,
         )
         self._module.bind(
             data_shapes=[mx.io.DataDesc(IMAGE, (rows, *size, 3), np.uint8, layout="NHWC")],
