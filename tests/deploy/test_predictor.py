@@ -151,7 +151,6 @@ def test_old_checkpoints_are_told_what_they_lack(checkpoint: Checkpoint, executo
     ("changes", "message"),
     [
         ({"input": {}}, "lacks the input shape of the model"),
-        ({"template": {}}, "lacks the template of the model"),
         ({"template": {"name": "x", "points": [[0, 0]], "size": [112, 112]}}, "crop template 'x' has 1 points"),
     ],
 )
@@ -162,6 +161,23 @@ def test_incomplete_descriptions(
         Predictor(with_info(checkpoint, **changes), executor, None)
     assert f"{checkpoint.prefix}.json" in str(error.value)
     assert message in str(error.value)
+
+
+def test_a_model_that_does_not_know_its_template(checkpoint: Checkpoint, executor: Executor) -> None:
+    unknown = with_info(checkpoint, template={})
+    with pytest.raises(UsageError) as error:
+        Predictor(unknown, executor, None)
+    assert str(error.value) == (
+        f"{checkpoint.prefix}.json doesn't say which crops the model was trained on; "
+        "name them: --template arcface|utkface"
+    )
+    assert Predictor(unknown, executor, None, template="arcface").template == get_template("arcface")
+
+
+def test_a_model_that_knows_better(checkpoint: Checkpoint, executor: Executor) -> None:
+    assert Predictor(checkpoint, executor, None, template="utkface").template_size == 112
+    with pytest.raises(UsageError, match=r"the model was trained on 'utkface' crops \(.*\), not on 'arcface'"):
+        Predictor(checkpoint, executor, None, template="arcface")
 
 
 def test_unknown_detector(untrained_model: Path) -> None:

@@ -69,6 +69,9 @@ class InferConfig:
         (0.6, 0.7, 0.8), help="least face probabilities of P-, R- and O-Net, or O-Net's alone", metavar="P[,R,O]"
     )
     min_face: float = option(20.0, help="smallest face to look for, in pixels", metavar="PIXELS")
+    template: str | None = option(
+        None, help="crop template of a model that doesn't say its own: arcface or utkface", metavar="NAME"
+    )
     output: str = option("output", help="folder for the annotated pictures, or a file for one", metavar="PATH")
     json: bool = option(False, help="one JSON object per photo on standard output, and nothing else there")
     distribution: bool = option(False, help="with --json: the probability of each age 0..100 as well")
@@ -194,6 +197,7 @@ def _open(config: InferConfig, *, lang: str) -> Predictor:
         detector=config.detector,
         thresholds=_thresholds(config.det_threshold),
         min_face=config.min_face,
+        template=config.template,
         gpu_ids=config.gpu_ids,
     )
 
