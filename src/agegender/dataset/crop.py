@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,6 +27,9 @@ OTHER_TEMPLATE = "other template"
 # a portrait costs a few levels of the detector's pyramid, and only where nothing large is found is more looked at.
 SEARCH_SHARES = (0.3, 0.1)
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+# Larger than nearly all aligned crops, small enough to be allocated cheaply.
+_FIRST_READ = 16 << 10
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 # Baseline and extended sequential frames: what every JPEG decoder reads, also those of cameras and of GPUs.
 _SEQUENTIAL = (0xC0, 0xC1)
@@ -129,8 +133,16 @@ def find_face(image: npt.NDArray[np.uint8], detector: Detector, *, min_face: flo
 
 def _read(sample: FaceSample) -> bytes:
     try:
-        with open(sample.path, "rb", buffering=0) as file:
-            return file.read()
+        # Half the time of open(): it matters where files pass through.
+        descriptor = os.open(sample.path, _READ)
+        try:
+            data = os.read(descriptor, _FIRST_READ)
+            if len(data) < _FIRST_READ:
+                return data
+            with open(descriptor, "rb", closefd=False) as file:
+                return data + file.read()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ImageError(f"{sample.path}: can't be read ({error.strerror or error})") from error
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from agegender.cores import usable_cores
 from agegender.dataset.face_record import FaceSample
@@ -16,6 +17,10 @@ from agegender.labels import UNKNOWN
 # Which of several equal files stays: the one whose own split is the strictest, so that no test image is trained on.
 _KEEP_FIRST = {"test": 0, "val": 1, "train": 2, "": 3}
 
+_BATCH = 256
+_READ_BYTES = 64 << 10
+
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 
@@ -34,13 +39,13 @@ def drop_duplicates(
     # One file listed twice is read once.
     paths = dict.fromkeys(face.path for face in faces if face.draw is None)
     with ThreadPoolExecutor(workers or usable_cores()) as pool:
-        sizes = dict(zip(paths, pool.map(_size, paths, chunksize=256)))
+        sizes = dict(zip(paths, _map(pool, _size, list(paths))))
         by_size = defaultdict(list)
         for path, size in sizes.items():
             by_size[size].append(path)
         alike = [path for size, same in by_size.items() if size is not None and len(same) > 1 for path in same]
         digests: dict[Path, bytes | None] = {}
-        for number, (path, digest) in enumerate(zip(alike, pool.map(_digest, alike)), 1):
+        for number, (path, digest) in enumerate(zip(alike, _map(pool, _digest, alike)), 1):
             digests[path] = digest
             if progress is not None:
                 progress(number, len(alike))
@@ -60,6 +65,16 @@ def drop_duplicates(
     return [face for position, face in enumerate(faces) if position not in dropped]
 
 
+def _map(pool: ThreadPoolExecutor, function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
+    """Yield ``function`` of each path, in order. A task takes many paths: one each would cost 1.5 KB and 30 us."""
+
+    def run(first: int) -> list[T]:
+        return [function(path) for path in paths[first : first + _BATCH]]
+
+    for results in pool.map(run, range(0, len(paths), _BATCH)):
+        yield from results
+
+
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
@@ -69,8 +84,14 @@ def _size(path: Path) -> int | None:
 
 def _digest(path: Path) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        with open(path, "rb", buffering=0) as file:
+            # Most files come in one read; file_digest's own buffer of 256 KB would cost more than the digest.
+            data = file.read(_READ_BYTES)
+            digest = hashlib.sha256(data)
+            while len(data) == _READ_BYTES:
+                data = file.read(_READ_BYTES)
+                digest.update(data)
+            return digest.digest()
     except OSError:
         return None
 

@@ -9,79 +9,18 @@ set is complete, and a run that is killed while renaming is finished by the next
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from agegender.errors import DataError, UsageError
+from agegender.dataset.growing_file import GrowingFile
+from agegender.errors import UsageError
 
 PARTIAL = ".partial"
 JOURNAL = "journal.jsonl"
-_BUFFER_BYTES = 1 << 20
-
-
-class GrowingFile:
-    """A file that is only appended to, with its SHA-256; opened at ``size``, the rest is cut off."""
-
-    def __init__(self, path: Path, *, size: int = 0) -> None:
-        self.path = path
-        self.size = size
-        self._digest = hashlib.sha256()
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._file = open(path, "r+b" if path.exists() else "x+b", buffering=0)  # noqa: SIM115 (closed in close)
-        try:
-            self._reopen(size)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def append(self, data: bytes) -> int:
-        """Append ``data`` and return the offset at which it starts. Raises OSError on a full disk."""
-        offset = self.size
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        self.size += len(data)
-        if self._waiting_bytes >= _BUFFER_BYTES:
-            self.flush()
-        return offset
-
-    def flush(self) -> None:
-        """Hand what is buffered to the system."""
-        data = memoryview(b"".join(self._waiting))
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._digest.update(data)
-        while data:
-            data = data[self._file.write(data) :]
-
-    def sync(self) -> None:
-        """Flush to the disk itself."""
-        self.flush()
-        os.fsync(self._file.fileno())
-
-    def sha256(self) -> str:
-        """Return the hexadecimal SHA-256 of everything appended."""
-        self.flush()
-        return self._digest.hexdigest()
-
-    def close(self) -> None:
-        """Close without flushing; ``sync`` comes before where the content matters."""
-        self._file.close()
-
-    def _reopen(self, size: int) -> None:
-        left = size
-        while left:
-            data = self._file.read(min(left, _BUFFER_BYTES))
-            if not data:
-                raise DataError(f"{self.path} is shorter than its journal says; start again without --resume")
-            self._digest.update(data)
-            left -= len(data)
-        self._file.truncate(size)
-        self._file.seek(size)
 
 
 class Journal:
@@ -91,6 +30,7 @@ class Journal:
         self.output = output
         self.folder = output / PARTIAL
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="packing-writer")
         self._file = open(self.folder / JOURNAL, "a+b", buffering=0)  # noqa: SIM115 (closed in close)
         try:
             self._lock()
@@ -132,6 +72,10 @@ class Journal:
         self._file.truncate(self._size)  # a line that a kill cut off
         return self.lines[-1] if len(self.lines) > 1 else {}
 
+    def grow(self, name: str, *, size: int = 0) -> GrowingFile:
+        """Open a file of the partial folder at ``size``, to append to it."""
+        return GrowingFile(self.folder / name, size=size, writer=self._writer)
+
     def note(self, line: dict[str, Any]) -> None:
         """Append a line, on the disk when this returns."""
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
@@ -167,6 +111,7 @@ class Journal:
 
     def close(self) -> None:
         """Close and unlock; the folder stays for ``--resume``."""
+        self._writer.shutdown()
         self._file.close()
 
     def _lock(self) -> None:

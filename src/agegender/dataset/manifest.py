@@ -47,19 +47,27 @@ class PathNames:
 
     def __init__(self, folder: Path) -> None:
         # Without following links: a linked data folder keeps the name that the user gave it.
-        self._base = _forward(os.path.abspath(folder)).rstrip("/") + "/"  # noqa: PTH100
+        self._base = _absolute(str(folder)).rstrip("/") + "/"
+        self._known: dict[str, str] = {}
 
     def name(self, sample: FaceSample) -> str:
         """Return the face's path with forward slashes. Faces that lie in no file keep their name."""
+        path = sample.path.as_posix()
         if sample.draw is not None:
-            return sample.path.as_posix()
-        absolute = _forward(os.path.abspath(sample.path))  # noqa: PTH100
-        return absolute.removeprefix(self._base)
+            return path
+        folder, _, name = path.rpartition("/")
+        prefix = self._known.get(folder)
+        if prefix is None:
+            absolute = _absolute(folder or ("/" if path.startswith("/") else ".")).rstrip("/") + "/"
+            prefix = self._known[folder] = absolute.removeprefix(self._base)
+        return prefix + name
 
 
 def list_line(key: int, sample: FaceSample, path: str) -> str:
     """Return a line of ``train.lst``, im2rec's columns: index, gender, age, path, with tabs between."""
-    return f"{key}\t{sample.gender}\t{sample.age}\t{_plain(path)}\n"
+    if not path.isprintable():
+        path = path.replace("\t", " ").replace("\n", " ").replace("\r", " ")  # they would break the line
+    return f"{key}\t{sample.gender}\t{sample.age}\t{path}\n"
 
 
 def csv_rows(rows: Iterable[Sequence[object]]) -> bytes:
@@ -71,9 +79,10 @@ def csv_rows(rows: Iterable[Sequence[object]]) -> bytes:
 
 def csv_row(key: int, sample: FaceSample, path: str, crop: Crop) -> tuple[object, ...]:
     """Return a row of ``train.csv``: where a record comes from. Box and score are empty where nothing was detected."""
+    if crop.score is None:
+        return key, path, sample.source, sample.subject, sample.group, "", ""
     box = " ".join(f"{value:.1f}" for value in crop.box)
-    score = "" if crop.score is None else f"{crop.score:.4f}"
-    return key, path, sample.source, sample.subject, sample.group, box, score
+    return key, path, sample.source, sample.subject, sample.group, box, f"{crop.score:.4f}"
 
 
 def set_json(
@@ -96,10 +105,5 @@ def set_json(
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _forward(path: str) -> str:
-    return path.replace(os.sep, "/")
-
-
-def _plain(text: str) -> str:
-    """Return ``text`` without what would break a line of tab-separated columns."""
-    return text.replace("\t", " ").replace("\n", " ").replace("\r", " ")
+def _absolute(path: str) -> str:
+    return os.path.abspath(path).replace(os.sep, "/")  # noqa: PTH100 - Path.absolute keeps ".."

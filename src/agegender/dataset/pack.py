@@ -95,7 +95,7 @@ class _Job:
         self.plan, self.config, self.journal, self.problems = plan, config, journal, problems
         state = _start(journal, plan, resume=config.resume)
         self.done = self.resumed = int(state.get("done", 0))
-        self.skipped = SkippedFaces(journal.folder, problems, size=state.get("skipped", 0))
+        self.skipped = SkippedFaces(journal, problems, size=state.get("skipped", 0))
         self.sets: dict[str, SetWriter] = {}
         names = PathNames(Path(config.output))
         for split, faces in plan.splits.items():
@@ -103,7 +103,7 @@ class _Job:
                 # A val set is a twentieth of the training set and read by one process: it stays one file.
                 shards = config.shards if split == "train" else 1
                 self.sets[split] = SetWriter(
-                    journal.folder,
+                    journal,
                     split,
                     faces=len(faces),
                     shards=shards,

@@ -88,8 +88,9 @@ class Plan:
         for name, faces in self.splits.items():
             digest.update(f"{name}\n".encode())
             for face in faces:
-                fields = (face.gender, face.age, face.source, face.subject, face.group, face.template, _size(face))
-                digest.update(f"{face.path.as_posix()}\0{fields}\n".encode("utf-8", "surrogateescape"))
+                labels = f"{face.gender}\0{face.age}\0{face.source}\0{face.subject}\0{face.group}\0{face.template}"
+                text = f"{face.path.as_posix()}\0{_size(face)}\0{labels}\n"
+                digest.update(text.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 

@@ -11,25 +11,26 @@ import numpy as np
 
 from agegender.dataset.crop import Crop
 from agegender.dataset.face_record import FaceSample
-from agegender.dataset.journal import GrowingFile
+from agegender.dataset.growing_file import GrowingFile
+from agegender.dataset.journal import Journal
 from agegender.dataset.manifest import CSV_COLUMNS, PathNames, csv_row, csv_rows, list_line, record_names, set_json
 from agegender.recordio.index import index_path
 from agegender.recordio.layout import Header, frame, pack
 
 
 class SetWriter:
-    """The set ``split`` growing in ``folder``; ``faces`` is how many faces it may get, for dividing them over shards.
+    """The set ``split`` growing beside ``journal``; ``faces`` is how many it may get, to divide them over the shards.
 
     ``state`` is what ``state()`` returned in the run that is gone on with.
     """
 
     def __init__(
-        self, folder: Path, split: str, *, faces: int, shards: int, names: PathNames, state: Mapping[str, Any]
+        self, journal: Journal, split: str, *, faces: int, shards: int, names: PathNames, state: Mapping[str, Any]
     ) -> None:
-        self.folder, self.split = folder, split
+        self.split = split
         self.records = int(state.get("records", 0))
         self.sources: Counter[str] = Counter(state.get("sources", {}))
-        self._faces, self._names = faces, names
+        self._journal, self._faces, self._names = journal, faces, names
         sizes = state.get("sizes", {})
         self._files: dict[str, GrowingFile] = {}
         self._shards = [
@@ -72,7 +73,7 @@ class SetWriter:
         if not self.records:
             return []
         digests = {name: file.sha256() for name, file in self._files.items()}
-        description = GrowingFile(self.folder / f"{self.split}.json")
+        description = self._journal.grow(f"{self.split}.json")
         try:
             sources = dict(sorted(self.sources.items()))
             description.append(
@@ -90,5 +91,5 @@ class SetWriter:
             file.close()
 
     def _open(self, name: str, sizes: Mapping[str, int]) -> GrowingFile:
-        self._files[name] = GrowingFile(self.folder / name, size=sizes.get(name, 0))
+        self._files[name] = self._journal.grow(name, size=sizes.get(name, 0))
         return self._files[name]

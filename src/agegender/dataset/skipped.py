@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from agegender.dataset.crop import Crop
 from agegender.dataset.face_record import FaceSample
-from agegender.dataset.journal import GrowingFile
+from agegender.dataset.journal import Journal
 from agegender.dataset.problems import Problems
 
 _NAME = "skipped.jsonl"
@@ -17,10 +16,10 @@ _NAME = "skipped.jsonl"
 class SkippedFaces:
     """Notes skipped faces in ``problems`` and in a growing file; opened at ``size``, it restores those before."""
 
-    def __init__(self, folder: Path, problems: Problems, *, size: int) -> None:
+    def __init__(self, journal: Journal, problems: Problems, *, size: int) -> None:
         self._problems = problems
-        self._file = GrowingFile(folder / _NAME, size=size)
-        with open(folder / _NAME, encoding="utf-8", errors="surrogateescape") as file:
+        self._file = journal.grow(_NAME, size=size)
+        with open(journal.folder / _NAME, encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
                 path, source, reason, detail = json.loads(line)
                 problems.add(path, reason, detail, source=source)

@@ -1,0 +1,94 @@
+"""A file of the partial folder while it grows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+from agegender.errors import DataError
+
+_BUFFER_BYTES = 1 << 20
+
+
+class GrowingFile:
+    """A file that is only appended to, with its SHA-256; opened at ``size``, the rest is cut off.
+
+    Buffers are digested and written by ``writer``, one after the other, while the next one fills.
+    """
+
+    def __init__(self, path: Path, *, size: int, writer: Executor) -> None:
+        self.path = path
+        self.size = size
+        self._digest = hashlib.sha256()
+        self._writer = writer
+        self._buffer: list[bytes] = []
+        self._buffer_bytes = 0
+        self._writing: Future[None] | None = None
+        self._changed = False
+        self._file = open(path, "r+b" if path.exists() else "x+b", buffering=0)  # noqa: SIM115 (closed in close)
+        try:
+            self._reopen(size)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, data: bytes) -> int:
+        """Append ``data`` and return the offset at which it starts. Raises OSError on a full disk."""
+        offset = self.size
+        self._buffer.append(data)
+        self._buffer_bytes += len(data)
+        self.size += len(data)
+        if self._buffer_bytes >= _BUFFER_BYTES:
+            self._flush()
+        return offset
+
+    def sync(self) -> None:
+        """Write what is buffered, to the disk itself. Raises OSError on a full disk."""
+        self._flush()
+        self._wait()
+        if self._changed:
+            os.fsync(self._file.fileno())
+            self._changed = False
+
+    def sha256(self) -> str:
+        """Return the hexadecimal SHA-256 of everything appended."""
+        self._flush()
+        self._wait()
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """Close without writing what is buffered; ``sync`` comes before where the content matters."""
+        if self._writing is not None:
+            self._writing.exception()
+        self._file.close()
+
+    def _flush(self) -> None:
+        self._wait()
+        if self._buffer:
+            self._writing = self._writer.submit(self._write, self._buffer)
+            self._buffer, self._buffer_bytes = [], 0
+
+    def _wait(self) -> None:
+        """Wait until the last buffer is written. Raises OSError where it could not be."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing, self._changed = None, True
+
+    def _write(self, buffer: list[bytes]) -> None:
+        data = memoryview(b"".join(buffer))
+        self._digest.update(data)
+        while data:
+            data = data[self._file.write(data) :]
+
+    def _reopen(self, size: int) -> None:
+        left = size
+        while left:
+            data = self._file.read(min(left, _BUFFER_BYTES))
+            if not data:
+                raise DataError(f"{self.path} is shorter than its journal says; start again without --resume")
+            self._digest.update(data)
+            left -= len(data)
+        self._file.truncate(size)
+        self._file.seek(size)
