@@ -51,11 +51,19 @@ def test_two_people(detector: MTCNN, people: np.ndarray) -> None:
     np.testing.assert_allclose(eyes, [(204, 101, 247, 104), (703, 163, 774, 161)], atol=4)
 
 
-def test_strips_and_chunks_change_nothing(detector: MTCNN, people: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_and_chunks_change_nothing(detector: MTCNN, people: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = detector.detect(people)
-    monkeypatch.setattr(mtcnn, "_STRIP_PIXELS", 20_000)
+    monkeypatch.setattr(mtcnn, "_LARGEST_TILE", 100)
     monkeypatch.setattr(mtcnn, "_CHUNKS", (3, 7))
     assert_same(detector.detect(people), expected)
+
+
+@pytest.mark.parametrize("length", [1, 12, 13, 42, 43, 394, 395, 2656, 9999])
+def test_tiles_cover_all_windows(length: int) -> None:
+    count, side = mtcnn._tiles(length)
+    assert side % 32 == 0
+    assert 32 <= side <= 384
+    assert (count - 1) * side < max(length - 10, 1) <= count * side
 
 
 def test_a_face_at_the_edge_is_found(detector: MTCNN, people: np.ndarray) -> None:

@@ -9,9 +9,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-# Sizes are rounded up to this, so that photos of about the same size share a bound executor.
-_GRID = 32
-
 
 @dataclass(frozen=True)
 class Level:
@@ -45,7 +42,7 @@ def build_mosaic(image: npt.NDArray[np.uint8], levels: Sequence[float]) -> tuple
     """
     sizes = [(round(image.shape[0] * scale), round(image.shape[1] * scale)) for scale in levels]
     places, (height, width) = _pack([(_even(h), _even(w)) for h, w in sizes])
-    mosaic = np.zeros((_round_up(height), _round_up(width), 3), np.uint8)
+    mosaic = np.zeros((height, width, 3), np.uint8)
     found = []
     for scale, (h, w), (top, left) in zip(levels, sizes, places, strict=True):
         mosaic[top : top + h, left : left + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
@@ -80,7 +77,3 @@ def _pack(sizes: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], tupl
 
 def _even(size: int) -> int:
     return size + size % 2
-
-
-def _round_up(size: int) -> int:
-    return -(-size // _GRID) * _GRID

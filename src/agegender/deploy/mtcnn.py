@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +27,9 @@ _R_SIDE, _O_SIDE = 24, 48
 # Crops per call, so that memory stays flat; smaller remainders are padded to the next of these, which keeps the
 # number of bound executors small.
 _CHUNKS = (4, 16, 64)
-# P-Net runs on at most this many columns of the mosaic times its height: its activations take 100 bytes a pixel.
-_STRIP_PIXELS = 1_500_000
+# P-Net runs on tiles: memory stays flat for any photo, and cache misses cost more than their seams. Sides are rounded
+# up, so that photos of about the same size share a bound executor.
+_LARGEST_TILE, _GRID = 384, 32
 
 
 class MTCNN:
@@ -78,20 +81,23 @@ class MTCNN:
         return square(refine(boxes[kept], moves[kept]))
 
     def _scan(self, mosaic: Photo) -> tuple[Floats, Floats]:
-        """Run P-Net over the mosaic in strips: face probability (h, w) and box offsets (4, h, w) per window."""
-        height, width = mosaic.shape[:2]
-        columns = max(_STRIP_PIXELS // height // _STRIDE * _STRIDE, 4 * _WINDOW)
-        probabilities, offsets = [], []
-        for left in range(0, width - _WINDOW + _STRIDE, columns):
-            # Windows start in the strip's own columns; those at its end reach into the next strip.
-            strip = mosaic[:, left : left + columns + _WINDOW - _STRIDE]
-            if strip.shape[1] < _WINDOW:
-                break
-            output = self._pnet.forward(to_input(strip[None]))
-            starts = min(columns, strip.shape[1] - _WINDOW + _STRIDE) // _STRIDE
-            probabilities.append(output["prob_output"][0, 1, :, :starts])
-            offsets.append(output["box_output"][0, :, :, :starts])
-        return np.concatenate(probabilities, axis=1), np.concatenate(offsets, axis=2)
+        """Run P-Net over the mosaic in tiles of one size: face probability (h, w) and box offsets (4, h, w)."""
+        down, high = _tiles(mosaic.shape[0])
+        across, wide = _tiles(mosaic.shape[1])
+        # Windows start in their own tile; the last ones reach into the next.
+        reach = _WINDOW - _STRIDE
+        padded = np.zeros((down * high + reach, across * wide + reach, 3), np.uint8)
+        padded[: mosaic.shape[0], : mosaic.shape[1]] = mosaic
+        probability = np.empty((down * high // _STRIDE, across * wide // _STRIDE), np.float32)
+        offsets = np.empty((4, *probability.shape), np.float32)
+        for top, left in itertools.product(range(0, down * high, high), range(0, across * wide, wide)):
+            tile = padded[top : top + high + reach, left : left + wide + reach]
+            output = self._pnet.forward(to_input(tile[None]))
+            rows = slice(top // _STRIDE, (top + high) // _STRIDE)
+            columns = slice(left // _STRIDE, (left + wide) // _STRIDE)
+            probability[rows, columns] = output["prob_output"][0, 1]
+            offsets[:, rows, columns] = output["box_output"][0]
+        return probability, offsets
 
     def _read_level(self, level: Level, probability: Floats, offsets: Floats) -> tuple[Floats, Floats, Floats]:
         """Return boxes (n, 4) in the photo's pixels, scores (n,) and offsets (n, 4) that one level proposes."""
@@ -155,6 +161,13 @@ def open_mtcnn(
         check_listed(path)
         nets.append(MXNetExecutor(builtin_json(f"mtcnn_{name}"), load_params(path), contexts=devices))
     return MTCNN(*nets, thresholds=thresholds, min_face=min_face)
+
+
+def _tiles(length: int) -> tuple[int, int]:
+    """Return how many tiles cover ``length`` pixels, and the side of each."""
+    starts = max(length - (_WINDOW - _STRIDE), _STRIDE)
+    count = math.ceil(starts / _LARGEST_TILE)
+    return count, math.ceil(starts / count / _GRID) * _GRID
 
 
 def _run(net: Executor, image: Photo, boxes: Floats, *, side: int) -> dict[str, Floats]:
