@@ -26,5 +26,5 @@ def test_average_follows_the_formula_and_can_be_restored() -> None:
     other.restore(average.arrays())
     for name, array in other.arrays().items():
         np.testing.assert_array_equal(array, average.arrays()[name])
-    with pytest.raises(CheckpointError, match="no moving average of arg:p0; was it trained with --ema?"):
+    with pytest.raises(CheckpointError, match=r"no moving average of arg:p0; was it trained with --ema\?"):
         other.restore({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,11 @@ class Workers:
     def first(self) -> bool:
         """Whether this worker writes, scores and logs for all."""
         return self.rank == 0
+
+    def leave_at_once(self) -> None:
+        """Don't wait for the others at exit, as MXNet does by default: after an error they wait for us in turn."""
+        if not self.alone:
+            load_mxnet().base._LIB.MXKVStoreSetBarrierBeforeExit(self.kvstore.handle, ctypes.c_int(0))
 
 
 def join_workers(kvstore: str | None) -> Workers:

@@ -103,9 +103,10 @@ def open_session(
     """Make everything ready; see ``trainer.train`` for arguments and errors."""
     mx = load_mxnet()
     workers = join_workers(config.kvstore)
-    devices = contexts(config.gpu_ids)
-    data = open_data(config, augmentation, contexts=len(devices), workers=workers)
+    data: TrainingData | None = None
     try:
+        devices = contexts(config.gpu_ids)
+        data = open_data(config, augmentation, contexts=len(devices), workers=workers)
         inference = mx.sym.load_json(network_json)
         setup = {"seed": config.seed, "batch": data.train.batch_size * workers.count, "data": data.digest}
         setup |= {"balance": config.balance}
@@ -130,8 +131,12 @@ def open_session(
             start=start,
             setup=setup,
         )
+    except BaseException:
+        workers.leave_at_once()
+        raise
     finally:
-        data.close()
+        if data is not None:
+            data.close()
 
 
 def _ready_module(
