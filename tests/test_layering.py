@@ -110,6 +110,8 @@ def imports_of(name: str, path: Path, known: set[str]) -> Iterator[Import]:
 
 def room_of(module: str) -> str:
     parts = module.split(".")
+    if parts[-1] == "__main__":
+        return "app"
     return parts[1] if len(parts) > 1 and parts[1] in MAY_IMPORT else "base"
 
 

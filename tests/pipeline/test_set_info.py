@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from agegender.errors import DataError
-from agegender.pipeline.set_info import info_path, read_set_info
+from agegender.pipeline.set_info import read_set_info
+from agegender.recordio.shards import set_json
 
 pytestmark = pytest.mark.quick
 
@@ -36,7 +37,7 @@ WHOLE: dict[str, Any] = {
     ],
 )
 def test_where_it_lies(records: str, json_name: str) -> None:
-    assert info_path(Path("sets") / records) == Path("sets") / json_name
+    assert set_json(Path("sets") / records) == Path("sets") / json_name
 
 
 def test_what_it_says(tmp_path: Path) -> None:

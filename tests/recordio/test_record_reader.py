@@ -31,6 +31,19 @@ def test_positions_keys_and_order(make_set: MakeSet) -> None:
             records.find(7)
 
 
+def test_one_damaged_record_does_not_close_the_others_off(make_set: MakeSet) -> None:
+    path = make_set(12)
+    with RecordFile(path) as records:
+        offset = int(records.offsets[5])
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0xFF
+    path.write_bytes(data)
+    with RecordFile(path) as records:
+        assert unpack(records.read(4))[0].id == 4
+        with pytest.raises(RecordError, match=rf"train\.rec: record key 5 at byte {offset}: no record starts there"):
+            records.read(5)
+
+
 @pytest.mark.parametrize("position", [-1, 5, 10**12])
 def test_positions_out_of_range(make_set: MakeSet, position: int) -> None:
     path = make_set(5)

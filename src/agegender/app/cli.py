@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(command: str) -> NoReturn:
     """Run one command as a script of the checkout (``python train.py ...``) and leave with its exit code."""
-    sys.exit(run_command(command, sys.argv[1:], prog=os.path.basename(sys.argv[0])))
+    sys.exit(run_command(command, sys.argv[1:], prog=Path(sys.argv[0]).name))
 
 
 def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,8 @@ from agegender.errors import DataError, ImageError, RecordError
 from agegender.face.photo import read_photo
 from agegender.labels import MAX_AGE
 from agegender.pipeline.decode import Decoder
-from agegender.pipeline.set_info import info_path
 from agegender.recordio import RecordSet, unpack
+from agegender.recordio.shards import set_json
 
 Image = npt.NDArray[np.uint8]
 
@@ -124,7 +125,7 @@ class ListImages:
 def record_origins(records: RecordSet) -> list[Origin]:
     """Return what ``train.csv`` beside the set says of each record (path, source, group), by position."""
     known: dict[int, Origin] = {}
-    path = info_path(records.path).with_suffix(".csv")
+    path = set_json(Path(records.path)).with_suffix(".csv")
     if path.is_file():
         with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agegender.errors import DataError
+from agegender.recordio.shards import set_json
 
 FORMAT = 1
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ def read_set_info(records: Path | str) -> SetInfo | None:
 
     None where there is none, as beside sets that other tools wrote. Raises DataError where it can't be understood.
     """
-    path = info_path(records)
+    path = set_json(Path(records))
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -64,10 +63,3 @@ def read_set_info(records: Path | str) -> SetInfo | None:
         raise DataError(f"{path}: {error.args[0]!r} is missing") from None
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: not readable as a set description ({error})") from None
-
-
-def info_path(records: Path | str) -> Path:
-    """Return where the JSON of a set lies: ``train.json`` for ``train.rec`` and for ``train-00000-of-00012.rec``."""
-    path = Path(records)
-    stem = path.name.removesuffix(".rec")
-    return path.with_name(_SHARD.sub("", stem) + ".json")
