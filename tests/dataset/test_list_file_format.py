@@ -29,9 +29,8 @@ def test_three_plain_columns(tmp_path: Path) -> None:
 
 
 def test_header_bom_and_further_columns(tmp_path: Path) -> None:
-    text = (
-        '\ufeffAge,File,gender,subject,split,template,mood,source,group\n33,"脸,1.jpg",F,anna,TEST,utkface,calm,Mine,g\n'
-    )
+    header = "\ufeffAge,File,gender,subject,split,template,mood,source,group"
+    text = f'{header}\n33,"脸,1.jpg",F,anna,TEST,utkface,calm,Mine,g\n'
     sample = read_list(written(tmp_path, text))[0]
     assert sample == FaceSample(tmp_path / "脸,1.jpg", 0, 33, "Mine", "anna", "g", "test", "utkface")
 

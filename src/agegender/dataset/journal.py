@@ -30,6 +30,7 @@ class Journal:
         self.output = output
         self.folder = output / PARTIAL
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._growing: list[GrowingFile] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="packing-writer")
         self._file = open(self.folder / JOURNAL, "a+b", buffering=0)  # noqa: SIM115 (closed in close)
         try:
@@ -74,7 +75,9 @@ class Journal:
 
     def grow(self, name: str, *, size: int = 0) -> GrowingFile:
         """Open a file of the partial folder at ``size``, to append to it."""
-        return GrowingFile(self.folder / name, size=size, writer=self._writer)
+        file = GrowingFile(self.folder / name, size=size, writer=self._writer)
+        self._growing.append(file)
+        return file
 
     def note(self, line: dict[str, Any]) -> None:
         """Append a line, on the disk when this returns."""
@@ -89,6 +92,8 @@ class Journal:
 
         ``names`` come in the order of renaming; the partial folder is removed.
         """
+        for file in self._growing:
+            file.close()
         _sync_folder(self.folder)
         self.note({"rename": names, "remove": remove})
         self.finish()
@@ -110,7 +115,9 @@ class Journal:
         shutil.rmtree(self.folder)
 
     def close(self) -> None:
-        """Close and unlock; the folder stays for ``--resume``."""
+        """Close all growing files as they are, and unlock; the folder stays for ``--resume``."""
+        for file in self._growing:
+            file.close()
         self._writer.shutdown()
         self._file.close()
 

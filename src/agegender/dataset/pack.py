@@ -78,12 +78,9 @@ def pack(
         if journal.complete:
             journal = _finish_earlier(journal)
         job = _Job(plan, config, journal, problems)
-        try:
-            with Crew(plan.settings, workers=workers, make_detector=make_detector) as crew:
-                job.run(crew, progress)
-            return job.publish(listed)
-        finally:
-            job.close()
+        with Crew(plan.settings, workers=workers, make_detector=make_detector) as crew:
+            job.run(crew, progress)
+        return job.publish(listed)
     finally:
         journal.close()
 
@@ -98,17 +95,13 @@ class _Job:
         self.skipped = SkippedFaces(journal, problems, size=state.get("skipped", 0))
         self.sets: dict[str, SetWriter] = {}
         names = PathNames(Path(config.output))
+        states = state.get("sets", {})
         for split, faces in plan.splits.items():
             if faces:
                 # A val set is a twentieth of the training set and read by one process: it stays one file.
                 shards = config.shards if split == "train" else 1
                 self.sets[split] = SetWriter(
-                    journal,
-                    split,
-                    faces=len(faces),
-                    shards=shards,
-                    names=names,
-                    state=state.get("sets", {}).get(split, {}),
+                    journal, split, faces=len(faces), shards=shards, names=names, state=states.get(split, {})
                 )
 
     def run(self, crew: Crew, progress: Progress | None) -> None:
@@ -136,7 +129,6 @@ class _Job:
             resumed=self.resumed,
         )
         if not report.packed:
-            self.close()
             self.journal.discard()
             raise _nothing_packed(self.problems, output)
         files: list[str] = []
@@ -147,16 +139,9 @@ class _Job:
         files.append(SKIPPED)
         lists = self._write_lists(output, listed)
         old = [name for split in self.plan.splits for name in old_files(output, split)]
-        self.close()
         self.journal.publish(files, remove=[name for name in old if name not in files])
         report.files = [*files, *lists]
         return report
-
-    def close(self) -> None:
-        """Close all growing files as they are."""
-        for writer in self.sets.values():
-            writer.close()
-        self.skipped.close()
 
     def _chunks(self) -> Iterator[Chunk]:
         """Yield what is left to do, in order, no chunk over the end of a set."""

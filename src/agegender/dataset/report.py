@@ -62,11 +62,12 @@ def table(report: PackReport, *, columns: tuple[str, str, str], total: str) -> l
     ``columns`` names the columns source, found, packed; ``total`` the last line.
     """
     counts = list(report.sources.values())
-    reasons = [reason for reason, _ in sum((count.skipped for count in counts), Counter()).most_common()]
+    skipped: Counter[str] = sum((count.skipped for count in counts), Counter())
+    reasons = sorted(skipped, key=lambda reason: (-skipped[reason], reason))
     rows = [[*columns, *reasons]]
     for name, count in report.sources.items():
         rows.append([name, *_cells(count.found, count.packed, *(count.skipped[reason] for reason in reasons))])
-    sums = [sum(count.skipped[reason] for count in counts) for reason in reasons]
+    sums = [skipped[reason] for reason in reasons]
     rows.append(
         [total, *_cells(sum(count.found for count in counts), sum(count.packed for count in counts), *sums)]
     )  # fmt: skip

@@ -73,22 +73,14 @@ class SetWriter:
         if not self.records:
             return []
         digests = {name: file.sha256() for name, file in self._files.items()}
+        sources = dict(sorted(self.sources.items()))
         description = self._journal.grow(f"{self.split}.json")
-        try:
-            sources = dict(sorted(self.sources.items()))
-            description.append(
-                set_json(split=self.split, records=self.records, sources=sources, options=options, sha256=digests)
-            )
-            description.sync()
-        finally:
-            description.close()
+        description.append(
+            set_json(split=self.split, records=self.records, sources=sources, options=options, sha256=digests)
+        )
+        description.sync()
         indices = [name for name in self._files if name.endswith(".idx")]
         return [*indices, *(name for name in self._files if name not in indices), f"{self.split}.json"]
-
-    def close(self) -> None:
-        """Close all files as they are."""
-        for file in self._files.values():
-            file.close()
 
     def _open(self, name: str, sizes: Mapping[str, int]) -> GrowingFile:
         self._files[name] = self._journal.grow(name, size=sizes.get(name, 0))

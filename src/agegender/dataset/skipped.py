@@ -36,7 +36,3 @@ class SkippedFaces:
         """Flush to the disk and return the size."""
         self._file.sync()
         return self._file.size
-
-    def close(self) -> None:
-        """Close the file as it is."""
-        self._file.close()
