@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agegender.config import as_json
 from agegender.engine import TrainConfig, train
 from agegender.errors import UsageError
 from agegender.graph import load_checkpoint, load_states, params_path, read_info, states_path
@@ -26,11 +28,11 @@ AUGMENTED = LoaderConfig(jitter=0.1, color=0.2, cutoff=4)
 
 # Trains the network of a file until somebody kills it.
 CHILD = """
-import logging, sys
+import json, logging, sys
 from agegender.engine import TrainConfig, train
 from agegender.pipeline import LoaderConfig
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-config = TrainConfig(**eval(sys.argv[1]))
+config = TrainConfig(**json.loads(sys.argv[1]))
 train(config, LoaderConfig(jitter=0.1, color=0.2, cutoff=4), network_json=open(sys.argv[2]).read())
 """
 
@@ -80,7 +82,7 @@ def test_killed_and_resumed_it_is_the_same_bit_for_bit(
     killed = configure(end_epoch=4, prefix=str(tmp_path / "killed" / "m"), **changes)
     (tmp_path / "network.json").write_text(network)
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, repr(vars(killed)), str(tmp_path / "network.json")],
+        [sys.executable, "-c", CHILD, json.dumps(as_json(killed)), str(tmp_path / "network.json")],
         env={**os.environ, "PYTHONPATH": str(root / "src")},
         stdout=subprocess.PIPE,
         text=True,

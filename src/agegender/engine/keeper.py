@@ -54,6 +54,10 @@ class CheckpointKeeper:
             save_states(states_path(self.prefix, epoch), states, meta)
             self._name(epoch, scores)
         except OSError as error:
+            if epoch != self.info.last:
+                # A half of a pair is of no use, and takes room on a disk that is full.
+                params_path(self.prefix, epoch).unlink(missing_ok=True)
+                states_path(self.prefix, epoch).unlink(missing_ok=True)
             before = f"checkpoint {self.info.last} is intact" if self.info.last else "there is no earlier one"
             raise CheckpointError(
                 f"checkpoint {epoch} could not be written to {self.prefix.parent}: {error.strerror}; {before}"

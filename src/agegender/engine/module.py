@@ -72,7 +72,7 @@ class TrainingModule:
     def initialise(self, *, seed: int) -> Arrays:
         """Draw initial parameters (He et al. 2015; deterministic in ``seed``), use and return them."""
         mx = self._mx
-        mx.random.seed(seed)
+        mx.random.seed(seed % 2**31)
         self._module.init_params(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2))
         return self.parameters()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import logging
@@ -50,13 +51,21 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._handler is not None:
-            if error is not None and not isinstance(error, OSError):
+            _package.removeHandler(self._handler)
+            # What went wrong matters more than that a full disk can't take note of it.
+            with contextlib.suppress(*([OSError] if error is not None else [])):
+                self._close_log(self._handler, error)
+        _package.setLevel(self._level)
+
+    @staticmethod
+    def _close_log(handler: _LogFile, error: BaseException | None) -> None:
+        try:
+            if error is not None:
                 # Into the file alone: whoever catches the error shows it.
                 text = str(error) or type(error).__name__
-                self._handler.handle(logging.LogRecord(_package.name, logging.ERROR, "", 0, text, None, None))
-            _package.removeHandler(self._handler)
-            self._handler.close()
-        _package.setLevel(self._level)
+                handler.handle(logging.LogRecord(_package.name, logging.ERROR, "", 0, text, None, None))
+        finally:
+            handler.close()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the resolved configuration."""
