@@ -64,8 +64,11 @@ TEMPLATES = {
             (70.7299 / 112, 92.2041 / 112),
         ),
     ),
-    # Where MTCNN finds the points in UTKFace's own chips: the mean over 295 of them, spread 4% of the side.
-    "utkface": Template("utkface", ((0.327, 0.327), (0.692, 0.327), (0.508, 0.541), (0.345, 0.701), (0.672, 0.700))),
+    # Where our MTCNN finds the points in UTKFace's own chips (tools/measure_template.py): the mean over 498 of them;
+    # other draws of 500 stay within 0.005, single faces spread by 2 to 4% of the side. Against the points first taken,
+    # up to 0.04 higher, an ssrnet's error on 498 warped chips fell from 5.14 to 4.98 years and its gender accuracy rose
+    # from 0.916 to 0.926.
+    "utkface": Template("utkface", ((0.299, 0.288), (0.690, 0.288), (0.491, 0.520), (0.318, 0.698), (0.670, 0.698))),
 }
 
 

@@ -13,10 +13,10 @@ from agegender.dataset.sources.looks import Looks, choose_looks, rgb
 
 TEMPLATE = "utkface"
 # Where that template has the points (face.templates): both halves of a drawn face are alike, so the means are taken.
-MIDDLE = 0.509
-EYE_Y, EYE_DX = 0.327, 0.1825
-NOSE_Y = 0.541
-MOUTH_Y, MOUTH_DX = 0.7005, 0.1635
+MIDDLE = 0.4945
+EYE_Y, EYE_DX = 0.288, 0.1955
+NOSE_Y = 0.520
+MOUTH_Y, MOUTH_DX = 0.698, 0.176
 _OVERSAMPLING = 1.5
 _BLACK = rgb(20, 16, 16)
 _WHITE = rgb(244, 242, 240)
