@@ -121,9 +121,9 @@ class TrainingModule:
             mx.random.seed(seed)
         labels = batch.labels[:, :2].copy()
         module._optimizer.lr = lr
-        module.forward_backward(
-            mx.io.DataBatch(data=[mx.nd.array(batch.data, dtype=np.uint8)], label=[mx.nd.array(labels)])
-        )
+        # Our own copies lent to MXNet: mx.nd.array would wait here until all earlier steps are through.
+        data = [mx.nd.from_numpy(batch.data.copy())]
+        module.forward_backward(mx.io.DataBatch(data=data, label=[mx.nd.from_numpy(labels.copy())]))
         # Copied on the device: the next step overwrites the outputs.
         outputs = [output.copy() for output in module.get_outputs()]
         module.update()
