@@ -73,16 +73,15 @@ def crop_face(sample: FaceSample, number: int, *, settings: CropSettings, detect
     Errors of the image become the crop's reason; nothing is raised for them.
     """
     try:
-        image = sample.image
-        if image is None:
+        loose = needs_detector(sample, settings)
+        if sample.draw is not None:
+            image = sample.draw()
+        else:
             data = _read(sample)
-            if not needs_detector(sample, settings):
-                if is_finished(data, settings.size):
-                    return Crop(data)
-                image = read_photo(data, name=str(sample.path))
-            else:
-                return _find_and_warp(sample, number, read_photo(data, name=str(sample.path)), settings, detector)
-        elif needs_detector(sample, settings):
+            if not loose and is_finished(data, settings.size):
+                return Crop(data)
+            image = read_photo(data, name=str(sample.path))
+        if loose:
             return _find_and_warp(sample, number, image, settings, detector)
         return Crop(encode_jpeg(resize_crop(image, (settings.size, settings.size)), settings.quality))
     except ImageError as error:

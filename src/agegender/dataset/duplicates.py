@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,51 +19,84 @@ from agegender.labels import UNKNOWN
 _KEEP_FIRST = {"test": 0, "val": 1, "train": 2, "": 3}
 
 _BATCH = 256
-_READ_BYTES = 64 << 10
+_END_BYTES = 64
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
+Sizes = dict[Path, int | None]
+
+
+def file_sizes(samples: Iterable[FaceSample], *, workers: int | None = None) -> Sizes:
+    """Return the size in bytes of each sample's file, None where it can't be told; drawn faces have no file."""
+    # One file listed twice is looked at once.
+    paths = list(dict.fromkeys(sample.path for sample in samples if sample.draw is None))
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
+        return dict(zip(paths, _map(pool, _size, paths)))
 
 
 def drop_duplicates(
-    samples: Iterable[FaceSample], problems: Problems, *, workers: int | None = None, progress: Progress | None = None
+    samples: Iterable[FaceSample],
+    problems: Problems,
+    *,
+    sizes: Sizes | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> list[FaceSample]:
     """Return the samples without exact duplicates, in the given order.
 
     Files of the same bytes are one face: the one that stays has the strictest own split (test, val, train, none),
     then the most labels, then the first name; the others go to ``problems`` as duplicates. Where two of them know
     different genders or ages, all of them go there as contradictions, since nothing tells which label is right.
-    Only files of equal size are read, by ``workers`` threads (default: all cores). ``progress(done, total)`` counts
-    files read. Files that can't be read are problems too; drawn faces are passed on.
+    Only files of equal size are read, by ``workers`` threads (default: all cores); ``sizes`` has what ``file_sizes``
+    returned, where that is known. ``progress(done, total)`` counts files read. Files that can't be read are problems
+    too; drawn faces are passed on.
     """
     faces = list(samples)
-    # One file listed twice is read once.
-    paths = dict.fromkeys(face.path for face in faces if face.draw is None)
-    with ThreadPoolExecutor(workers or usable_cores()) as pool:
-        sizes = dict(zip(paths, _map(pool, _size, list(paths))))
-        by_size = defaultdict(list)
-        for path, size in sizes.items():
-            by_size[size].append(path)
-        alike = [path for size, same in by_size.items() if size is not None and len(same) > 1 for path in same]
-        digests: dict[Path, bytes | None] = {}
-        for number, (path, digest) in enumerate(zip(alike, _map(pool, _digest, alike)), 1):
-            digests[path] = digest
-            if progress is not None:
-                progress(number, len(alike))
-    groups: dict[object, list[int]] = defaultdict(list)
-    dropped = set()
+    positions: dict[Path, list[int]] = defaultdict(list)
     for position, face in enumerate(faces):
-        if face.draw is not None:
-            continue
-        if sizes[face.path] is None or digests.get(face.path, b"") is None:
-            problems.add(face.path, MISSING, "can't be read", source=face.source)
+        if face.draw is None:
+            positions[face.path].append(position)
+    known = file_sizes(faces, workers=workers) if sizes is None else sizes
+    groups, unreadable = _equal_files({path: known[path] for path in positions}, workers=workers, progress=progress)
+    dropped = set()
+    for path in unreadable:
+        for position in positions[path]:
+            problems.add(path, MISSING, "can't be read", source=faces[position].source)
             dropped.add(position)
-        else:
-            groups[digests.get(face.path, face.path)].append(position)
-    for positions in groups.values():
-        if len(positions) > 1:
-            dropped.update(_resolve(faces, positions, problems))
+    paired = {path for group in groups for path in group}
+    paired |= unreadable
+    groups += [[path] for path, places in positions.items() if len(places) > 1 and path not in paired]
+    for group in groups:
+        dropped.update(_resolve(faces, [position for path in group for position in positions[path]], problems))
     return [face for position, face in enumerate(faces) if position not in dropped]
+
+
+def _equal_files(sizes: Sizes, *, workers: int | None, progress: Progress | None) -> tuple[list[list[Path]], set[Path]]:
+    """Return groups of at least two files with the same bytes, and the files that can't be read.
+
+    Files of the same size are compared by their ends first: those of different photos differ there already.
+    """
+    unreadable = {path for path, size in sizes.items() if size is None}
+    by_size: dict[int | None, list[Path]] = defaultdict(list)
+    for path, size in sizes.items():
+        by_size[size].append(path)
+    by_size.pop(None, None)
+    groups = [group for group in by_size.values() if len(group) > 1]
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
+        for look in (_end, _digest):
+            alike = [path for group in groups for path in group]
+            numbers = [number for number, group in enumerate(groups) for _ in group]
+            seen: dict[tuple[int, bytes], list[Path]] = defaultdict(list)
+            for done, (path, number, value) in enumerate(zip(alike, numbers, _map(pool, look, alike)), 1):
+                if value is None:
+                    unreadable.add(path)
+                else:
+                    seen[number, value].append(path)
+                if progress is not None and look is _end:
+                    progress(done, len(alike))
+            groups = [group for group in seen.values() if len(group) > 1]
+    return groups, unreadable
 
 
 def _map(pool: ThreadPoolExecutor, function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
@@ -77,21 +111,28 @@ def _map(pool: ThreadPoolExecutor, function: Callable[[Path], T], paths: Sequenc
 
 def _size(path: Path) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - for every file, so the quicker call
+    except OSError:
+        return None
+
+
+def _end(path: Path) -> bytes | None:
+    try:
+        descriptor = os.open(path, _READ)
+        try:
+            size = os.lseek(descriptor, 0, os.SEEK_END)
+            os.lseek(descriptor, max(0, size - _END_BYTES), os.SEEK_SET)
+            return os.read(descriptor, _END_BYTES)
+        finally:
+            os.close(descriptor)
     except OSError:
         return None
 
 
 def _digest(path: Path) -> bytes | None:
     try:
-        with open(path, "rb", buffering=0) as file:
-            # Most files come in one read; file_digest's own buffer of 256 KB would cost more than the digest.
-            data = file.read(_READ_BYTES)
-            digest = hashlib.sha256(data)
-            while len(data) == _READ_BYTES:
-                data = file.read(_READ_BYTES)
-                digest.update(data)
-            return digest.digest()
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return None
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
 from agegender.errors import DataError
 
 _BUFFER_BYTES = 1 << 20
+# Buffers that may wait for the disk.
+_WAITING = 8
+# After so many bytes the disk is told to begin, so that little is left to wait for at the end.
+_SYNC_BYTES = 16 << 20
 
 
 class GrowingFile:
@@ -25,7 +30,8 @@ class GrowingFile:
         self._writer = writer
         self._buffer: list[bytes] = []
         self._buffer_bytes = 0
-        self._writing: Future[None] | None = None
+        self._waiting: deque[Future[None]] = deque()
+        self._unsynced = 0
         self._changed = False
         self._file = open(path, "r+b" if path.exists() else "x+b", buffering=0)  # noqa: SIM115 (closed in close)
         try:
@@ -50,7 +56,7 @@ class GrowingFile:
         self._wait()
         if self._changed:
             os.fsync(self._file.fileno())
-            self._changed = False
+            self._changed, self._unsynced = False, 0
 
     def sha256(self) -> str:
         """Return the hexadecimal SHA-256 of everything appended."""
@@ -60,27 +66,32 @@ class GrowingFile:
 
     def close(self) -> None:
         """Close without writing what is buffered; ``sync`` comes before where the content matters."""
-        if self._writing is not None:
-            self._writing.exception()
+        for write in self._waiting:
+            write.exception()
         self._file.close()
 
     def _flush(self) -> None:
-        self._wait()
         if self._buffer:
-            self._writing = self._writer.submit(self._write, self._buffer)
+            self._wait(_WAITING)
+            self._waiting.append(self._writer.submit(self._write, self._buffer))
             self._buffer, self._buffer_bytes = [], 0
+            self._changed = True
 
-    def _wait(self) -> None:
-        """Wait until the last buffer is written. Raises OSError where it could not be."""
-        if self._writing is not None:
-            self._writing.result()
-            self._writing, self._changed = None, True
+    def _wait(self, left: int = 0) -> None:
+        """Wait until at most ``left`` buffers are not written yet. Raises OSError where one could not be."""
+        while len(self._waiting) > left:
+            self._waiting[0].result()
+            self._waiting.popleft()
 
     def _write(self, buffer: list[bytes]) -> None:
         data = memoryview(b"".join(buffer))
         self._digest.update(data)
+        self._unsynced += len(data)
         while data:
             data = data[self._file.write(data) :]
+        if self._unsynced >= _SYNC_BYTES:
+            os.fsync(self._file.fileno())
+            self._unsynced = 0
 
     def _reopen(self, size: int) -> None:
         left = size

@@ -15,7 +15,7 @@ from agegender.cores import usable_cores
 from agegender.dataset.config import PackConfig
 from agegender.dataset.crew import Chunk, Crew, MakeDetector
 from agegender.dataset.crop import Crop
-from agegender.dataset.duplicates import drop_duplicates
+from agegender.dataset.duplicates import drop_duplicates, file_sizes
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.journal import Journal
 from agegender.dataset.list_file import LIST_SUFFIX, write_list
@@ -62,22 +62,37 @@ def pack(
     nothing could be packed, AgeGenderError where a worker died, OSError where the disk is full.
     """
     problems = Problems() if problems is None else problems
-    workers = usable_cores() if config.workers is None else config.workers
-    settings = crop_settings(config)
+    crop_settings(config)  # wrong options are told before the files are looked at
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
+    faces = list(samples)
+    sizes = file_sizes(faces, workers=config.workers)
     compared = None if progress is None else partial(progress, COMPARING)
-    faces = drop_duplicates(samples, problems, workers=workers, progress=compared)
+    faces = drop_duplicates(faces, problems, sizes=sizes, workers=config.workers, progress=compared)
     if not faces:
         raise _nothing_packed(problems, output)
-    plan = make_plan(faces, config, settings=settings)
+    plan = make_plan(faces, config, sizes=sizes)
+    return pack_plan(plan, problems, make_detector=make_detector, listed=listed, progress=progress)
+
+
+def pack_plan(
+    plan: Plan,
+    problems: Problems,
+    *,
+    make_detector: MakeDetector | None = None,
+    listed: Collection[str] = (),
+    progress: Progress | None = None,
+) -> PackReport:
+    """Pack what ``plan`` says; arguments and errors as in ``pack``."""
+    config = plan.config
     if make_detector is None and plan.detects:
         raise UsageError(f"some faces are not in the template {config.template!r}, and no face detector was given")
-    journal = Journal(output)
+    workers = usable_cores() if config.workers is None else config.workers
+    journal = Journal(Path(config.output))
     try:
         if journal.complete:
             journal = _finish_earlier(journal)
-        job = _Job(plan, config, journal, problems)
+        job = _Job(plan, journal, problems)
         with Crew(plan.settings, workers=workers, make_detector=make_detector) as crew:
             job.run(crew, progress)
         return job.publish(listed)
@@ -88,8 +103,9 @@ def pack(
 class _Job:
     """A packing run: the growing sets, and how far it is."""
 
-    def __init__(self, plan: Plan, config: PackConfig, journal: Journal, problems: Problems) -> None:
-        self.plan, self.config, self.journal, self.problems = plan, config, journal, problems
+    def __init__(self, plan: Plan, journal: Journal, problems: Problems) -> None:
+        self.plan, self.config, self.journal, self.problems = plan, plan.config, journal, problems
+        config = plan.config
         state = _start(journal, plan, resume=config.resume)
         self.done = self.resumed = int(state.get("done", 0))
         self.skipped = SkippedFaces(journal, problems, size=state.get("skipped", 0))

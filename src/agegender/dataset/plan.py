@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from agegender.dataset.config import PackConfig
 from agegender.dataset.crop import CropSettings, needs_detector
+from agegender.dataset.duplicates import Sizes
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.sources.synthetic import NAME as SYNTHETIC
 from agegender.dataset.split import split
@@ -22,15 +22,17 @@ from agegender.face.templates import get_template
 
 # A change of the files in the partial folder, or of the bytes that the same plan gives, takes a new number.
 VERSION = 1
+_DIGEST_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``splits`` has the faces of train, val and test in the order of their records."""
+    """``splits`` has the faces of train, val and test in the order of their records; ``sizes`` those of their files."""
 
     splits: dict[str, list[FaceSample]]
     settings: CropSettings
     config: PackConfig
+    sizes: Sizes
 
     @property
     def total(self) -> int:
@@ -87,17 +89,22 @@ class Plan:
         digest = hashlib.sha256()
         for name, faces in self.splits.items():
             digest.update(f"{name}\n".encode())
-            for face in faces:
-                labels = f"{face.gender}\0{face.age}\0{face.source}\0{face.subject}\0{face.group}\0{face.template}"
-                text = f"{face.path.as_posix()}\0{_size(face)}\0{labels}\n"
-                digest.update(text.encode("utf-8", "surrogateescape"))
+            for first in range(0, len(faces), _DIGEST_ROWS):
+                rows = [self._identify(face) for face in faces[first : first + _DIGEST_ROWS]]
+                digest.update("".join(rows).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
+    def _identify(self, face: FaceSample) -> str:
+        labels = f"{face.gender}\0{face.age}\0{face.source}\0{face.subject}\0{face.group}\0{face.template}"
+        return f"{face.path.as_posix()}\0{self.sizes.get(face.path)}\0{labels}\n"
 
-def make_plan(samples: Iterable[FaceSample], config: PackConfig, *, settings: CropSettings) -> Plan:
+
+def make_plan(samples: Iterable[FaceSample], config: PackConfig, *, sizes: Sizes) -> Plan:
     """Divide ``samples`` and order them: training faces shuffled by the seed, the others by name.
 
-    Raises UsageError for impossible ratios and more shards than faces.
+    ``sizes`` has the sizes of their files, a change of which makes it another plan.
+
+    Raises UsageError for impossible options and more shards than faces.
     """
     splits = split(samples, val_ratio=config.val_ratio, test_ratio=config.test_ratio, seed=config.seed)
     train = splits["train"]
@@ -105,7 +112,7 @@ def make_plan(samples: Iterable[FaceSample], config: PackConfig, *, settings: Cr
         raise UsageError(f"--shards {config.shards}: there are only {len(train)} faces to train on")
     # Sources mixed: shards are alike, and who reads the file from its beginning meets all of them.
     order = np.random.default_rng(config.seed).permutation(len(train)).tolist()
-    return Plan({**splits, "train": [train[position] for position in order]}, settings, config)
+    return Plan({**splits, "train": [train[position] for position in order]}, crop_settings(config), config, sizes)
 
 
 def crop_settings(config: PackConfig) -> CropSettings:
@@ -131,12 +138,3 @@ def crop_settings(config: PackConfig) -> CropSettings:
         min_face=config.min_face,
         seed=config.seed,
     )
-
-
-def _size(face: FaceSample) -> int:
-    if face.draw is not None:
-        return -1
-    try:
-        return os.stat(face.path).st_size  # noqa: PTH116 - half the time of Path.stat, for every face
-    except OSError:
-        return -1  # gone since; cropping reports it

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agegender.dataset.crop import Crop
 from agegender.dataset.face_record import FaceSample
@@ -31,6 +32,7 @@ class SetWriter:
         self.records = int(state.get("records", 0))
         self.sources: Counter[str] = Counter(state.get("sources", {}))
         self._journal, self._faces, self._names = journal, faces, names
+        self._labels: dict[tuple[int, int], NDArray[np.float32]] = {}
         sizes = state.get("sizes", {})
         self._files: dict[str, GrowingFile] = {}
         self._shards = [
@@ -50,8 +52,7 @@ class SetWriter:
                 continue
             key = self.records
             records, index = self._shards[place * len(self._shards) // self._faces]
-            label = np.array((sample.gender, sample.age), np.float32)
-            offset = records.append(frame(pack(Header(label, key), crop.body)))
+            offset = records.append(frame(pack(Header(self._label(sample), key), crop.body)))
             index.append(b"%d\t%d\n" % (key, offset))
             path = self._names.name(sample)
             lines.append(list_line(key, sample, path))
@@ -81,6 +82,13 @@ class SetWriter:
         description.sync()
         indices = [name for name in self._files if name.endswith(".idx")]
         return [*indices, *(name for name in self._files if name not in indices), f"{self.split}.json"]
+
+    def _label(self, sample: FaceSample) -> NDArray[np.float32]:
+        """Return the label array of a record; there are few, so each is made once."""
+        pair = sample.gender, sample.age
+        if pair not in self._labels:
+            self._labels[pair] = np.array(pair, np.float32)
+        return self._labels[pair]
 
     def _open(self, name: str, sizes: Mapping[str, int]) -> GrowingFile:
         self._files[name] = self._journal.grow(name, size=sizes.get(name, 0))
