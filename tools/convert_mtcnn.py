@@ -75,10 +75,10 @@ def find_weights() -> Path:
 
 def unpickle(net: str, path: Path) -> list[Floats]:
     """Return the arrays of one network. Raises CheckpointError where the file isn't the known one."""
-    import joblib
-
     if not path.is_file() or sha256_file(path) != KNOWN[net]:
         raise CheckpointError(f"{path}: not the weights of mtcnn 1.0.0; nothing else is unpickled")
+    import joblib  # comes with mtcnn, which is no dependency of ours
+
     return list(joblib.load(path))
 
 
