@@ -40,6 +40,9 @@ EXAMPLES = """examples:
 exit code: 0 all well, 1 damaged data, 2 wrong usage"""
 INTERRUPTED = 130
 
+LABEL_ORDERS = ("gender,age", "age,gender")
+OWN_ORDER = "order of the labels (default: the set's own)"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands and return the exit code: 0, 1 (damaged data), 2 (usage)."""
@@ -86,7 +89,11 @@ def verify_files(args: argparse.Namespace) -> int:
     damaged = 0
     for path in find_shards(args.path):
         about = _about(path)
-        order = _label_order(about) if about else None
+        order = args.label_order or (_label_order(about) if about else None)
+        if order is None:
+            print(
+                f"{path}: labels not checked, there is no {set_json(path).name}; --label_order gender,age checks them"
+            )
         report = verify(path, check=_body_check(args.bodies, about), label_order=order)
         for problem in report.problems:
             print(f"{path}: {problem}")
@@ -152,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("path", type=Path, help=file_help)
         if name == "verify":
             command.add_argument("--bodies", **bodies)
+            command.add_argument("--label_order", choices=LABEL_ORDERS, help=OWN_ORDER)
         if name == "show":
             _add_show_options(command)
     command = commands.add_parser("repair", help=repair_file.__doc__, description=repair_file.__doc__)
@@ -167,7 +175,7 @@ def _add_show_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keys", help="these keys instead, comma-separated")
     command.add_argument("--seed", type=int, help="draw them at random with this seed (default: evenly spread)")
     command.add_argument("--columns", type=int, default=8, help="faces in a row (default: 8)")
-    command.add_argument("--label_order", choices=("gender,age", "age,gender"), help="default: the set's own")
+    command.add_argument("--label_order", choices=LABEL_ORDERS, help=OWN_ORDER)
     command.add_argument("--output", type=Path, default=Path("faces.png"), help="picture to write (default: faces.png)")
 
 

@@ -76,6 +76,18 @@ def test_verify_a_good_set(faces: Path) -> None:
         assert done.stdout == f"{faces}: 12 whole records, {faces.stat().st_size:,} bytes: all well\n"
 
 
+def test_labels_of_a_set_without_json_are_checked_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "other.rec"
+    with RecordWriter(path) as writer:
+        writer.write(3, pack(Header(np.array([5, 30], np.float32), 3), _jpeg(3)))
+    done = _run("verify", path)
+    assert done.returncode == 0
+    assert "labels not checked, there is no other.json; --label_order gender,age checks them" in done.stdout
+    done = _run("verify", path, "--label_order", "gender,age")
+    assert done.returncode == 1
+    assert "record key 3 at byte 0: its gender 5 is none of 0 = female, 1 = male, -1 = unknown" in done.stdout
+
+
 def test_verify_and_repair_a_damaged_set(faces: Path, tmp_path: Path) -> None:
     offset = int(read_index(faces.with_suffix(".idx"))[1][5])
     data = bytearray(faces.read_bytes())

@@ -143,9 +143,12 @@ def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> 
                 listed=faces.listed,
                 progress=progress,
             )
-    except (KeyboardInterrupt, OSError):
+    except (KeyboardInterrupt, OSError) as error:
         if (output / PARTIAL).exists():
             print(f"\n{texts['resume']}", file=sys.stderr)
+        if isinstance(error, OSError) and error.filename is None:
+            # A write that fails on a full disk does not know its file.
+            raise OSError(error.errno, error.strerror, str(output)) from error
         raise
 
 

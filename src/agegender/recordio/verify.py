@@ -77,7 +77,7 @@ def verify(
         report.problems += _header_problems(walk, keys)
         report.problems += _content_problems(data, walk, keys, check=check, label_order=label_order)
         report.problems += [index_problem] if index_problem else []
-        report.problems += _index_problems(index, walk) if index else []
+        report.problems += _index_problems(index, walk, path) if index else []
     if digest:
         report.problems += _digest_problems(path)
     return report
@@ -166,14 +166,19 @@ def _try_index(path: Path) -> tuple[Index | None, Problem | None]:
         return None, Problem(str(error))
 
 
-def _index_problems(index: Index, walk: Walk) -> list[Problem]:
+def _index_problems(index: Index, walk: Walk, path: Path) -> list[Problem]:
     """Compare the index with the records there are. Entries within damaged stretches are named with those."""
+    named = np.isin(walk.starts, index[1])
+    if not walk.damaged and 2 * int(named.sum()) < len(walk.starts):
+        # Nothing is gained by naming each record: the index is another file's.
+        text = f"the .idx is not this file's: it names {named.sum():,} of the {len(named):,} records, all of them whole"
+        return [Problem(f"{text}; tools/rec.py index {path} writes the right one")]
     keys, offsets = index
     wrong = ~np.isin(offsets, walk.starts)
     for stretch in walk.damaged:
         wrong &= (offsets < stretch.begin) | (offsets >= stretch.end)
     entries = np.flatnonzero(wrong)
-    unnamed = walk.starts[~np.isin(walk.starts, offsets)]
+    unnamed = walk.starts[~named]
     problems = [
         Problem("the .idx names it, but no record starts there", key=int(keys[entry]), offset=int(offsets[entry]))
         for entry in entries[:NAMED]
