@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agegender.errors import RecordError
 from agegender.recordio import Header, label_of, pack, parse_labels, unpack
-from agegender.recordio.layout import MAGIC_BYTES, MAX_PAYLOAD, frame
+from agegender.recordio.layout import MAGIC, MAGIC_BYTES, MAX_PAYLOAD, frame, frame_image
 from agegender.recordio.reader import read_record
 
 WORDS = st.lists(st.sampled_from([MAGIC_BYTES, b"abcd", b"a", b"\x0a\x23", bytes(4)]), max_size=12).map(b"".join)
@@ -158,3 +158,10 @@ def _only_record_errors(function: Any, *arguments: Any, **named: Any) -> Any:
         return function(*arguments, **named)
     except RecordError:
         return None
+
+
+@pytest.mark.parametrize("body", [b"", b"abc", b"abcd" * 10, b"xxxx" + MAGIC_BYTES + b"tail", b"x" + MAGIC_BYTES])
+@pytest.mark.parametrize("key", [0, 7, MAGIC, 2**63])
+def test_quick_framing_gives_the_same_bytes(body: bytes, key: int) -> None:
+    label = np.array([1, 30], np.float32)
+    assert frame_image(label.tobytes(), key, body) == frame(pack(Header(label, key), body))

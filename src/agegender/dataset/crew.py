@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 from agegender.errors import AgeGenderError
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from agegender.face.detector import Detector
 
 MakeDetector = Callable[[], "Detector"]
+# The crops of a chunk, or their promise.
+Work = Union[list["Crop"], "Future[list[Crop]]"]
 # Chunks that wait per worker; with the size of a chunk it bounds the memory.
 _WAITING = 3
 
@@ -60,7 +63,7 @@ class Crew:
 
         Raises AgeGenderError where a worker died, and what a worker raised.
         """
-        waiting: deque[tuple[Chunk, Future[list[Crop]]]] = deque()
+        waiting: deque[tuple[Chunk, Work]] = deque()
         for chunk in chunks:
             waiting.append((chunk, self._submit(chunk)))
             if len(waiting) > _WAITING * self.workers:
@@ -68,19 +71,23 @@ class Crew:
         while waiting:
             yield self._next(waiting)
 
-    def _next(self, waiting: deque[tuple[Chunk, Future[list[Crop]]]]) -> tuple[Chunk, list[Crop]]:
-        chunk, future = waiting.popleft()
+    def _next(self, waiting: deque[tuple[Chunk, Work]]) -> tuple[Chunk, list[Crop]]:
+        chunk, work = waiting.popleft()
         try:
-            return chunk, future.result()
+            return chunk, work.result() if isinstance(work, Future) else work
         except BrokenProcessPool as error:
             raise _dead_worker(chunk) from error
 
-    def _submit(self, chunk: Chunk) -> Future[list[Crop]]:
-        from agegender.dataset.crop import crop_faces
+    def _submit(self, chunk: Chunk) -> Work:
+        from agegender.dataset.crop import crop_faces, is_ready
 
         if not chunk.detect:
+            crop = partial(crop_faces, chunk.samples, chunk.first, settings=self.settings, detector=None)
+            if is_ready(chunk.samples[0], self.settings):
+                # Most likely all of them pass through. Reading them takes less than handing them to a thread.
+                return crop()
             self._threads = self._threads or ThreadPoolExecutor(self.workers)
-            return self._threads.submit(crop_faces, chunk.samples, chunk.first, settings=self.settings, detector=None)
+            return self._threads.submit(crop)
         try:
             if self._processes is None:
                 return self._start_processes(chunk)

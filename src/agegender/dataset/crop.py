@@ -93,8 +93,18 @@ def crop_faces(
 ) -> list[Crop]:
     """Return the crops of samples that are numbered from ``first``."""
     return [
-        crop_face(sample, first + offset, settings=settings, detector=detector) for offset, sample in enumerate(samples)
+        crop_face(sample, number, settings=settings, detector=detector) for number, sample in enumerate(samples, first)
     ]
+
+
+def is_ready(sample: FaceSample, settings: CropSettings) -> bool:
+    """Tell whether the file of a face will pass through as it is; False also where it can't be read."""
+    if sample.draw is not None or needs_detector(sample, settings):
+        return False
+    try:
+        return is_finished(_read(sample), settings.size)
+    except ImageError:
+        return False
 
 
 def is_finished(data: bytes, size: int) -> bool:

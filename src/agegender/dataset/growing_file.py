@@ -20,17 +20,19 @@ _SYNC_BYTES = 16 << 20
 class GrowingFile:
     """A file that is only appended to, with its SHA-256; opened at ``size``, the rest is cut off.
 
-    Buffers are digested and written by ``writer``, one after the other, while the next one fills.
+    Buffers are digested and written by the one thread of ``writer``, while the next one fills; ``syncer`` has what is
+    written brought to the disk meanwhile.
     """
 
-    def __init__(self, path: Path, *, size: int, writer: Executor) -> None:
+    def __init__(self, path: Path, *, size: int, writer: Executor, syncer: Executor) -> None:
         self.path = path
         self.size = size
         self._digest = hashlib.sha256()
-        self._writer = writer
+        self._writer, self._syncer = writer, syncer
         self._buffer: list[bytes] = []
         self._buffer_bytes = 0
         self._waiting: deque[Future[None]] = deque()
+        self._syncing: Future[None] | None = None
         self._unsynced = 0
         self._changed = False
         self._file = open(path, "r+b" if path.exists() else "x+b", buffering=0)  # noqa: SIM115 (closed in close)
@@ -40,23 +42,30 @@ class GrowingFile:
             self._file.close()
             raise
 
-    def append(self, data: bytes) -> int:
-        """Append ``data`` and return the offset at which it starts. Raises OSError on a full disk."""
-        offset = self.size
-        self._buffer.append(data)
-        self._buffer_bytes += len(data)
-        self.size += len(data)
+    def append(self, data: bytes) -> None:
+        """Append ``data``. Raises OSError on a full disk, perhaps only with a later call."""
+        self.extend([data])
+
+    def extend(self, pieces: list[bytes]) -> None:
+        """Append all ``pieces``, as ``append`` does."""
+        size = sum(map(len, pieces))
+        self._buffer += pieces
+        self._buffer_bytes += size
+        self.size += size
         if self._buffer_bytes >= _BUFFER_BYTES:
             self._flush()
-        return offset
 
     def sync(self) -> None:
         """Write what is buffered, to the disk itself. Raises OSError on a full disk."""
         self._flush()
         self._wait()
+        if self._syncing is not None:
+            self._syncing.result()
+            self._syncing = None
         if self._changed:
             os.fsync(self._file.fileno())
-            self._changed, self._unsynced = False, 0
+            self._changed = False
+            self._unsynced = 0
 
     def sha256(self) -> str:
         """Return the hexadecimal SHA-256 of everything appended."""
@@ -68,6 +77,8 @@ class GrowingFile:
         """Close without writing what is buffered; ``sync`` comes before where the content matters."""
         for write in self._waiting:
             write.exception()
+        if self._syncing is not None:
+            self._syncing.exception()
         self._file.close()
 
     def _flush(self) -> None:
@@ -89,8 +100,8 @@ class GrowingFile:
         self._unsynced += len(data)
         while data:
             data = data[self._file.write(data) :]
-        if self._unsynced >= _SYNC_BYTES:
-            os.fsync(self._file.fileno())
+        if self._unsynced >= _SYNC_BYTES and (self._syncing is None or self._syncing.done()):
+            self._syncing = self._syncer.submit(os.fsync, self._file.fileno())
             self._unsynced = 0
 
     def _reopen(self, size: int) -> None:

@@ -31,7 +31,9 @@ class Journal:
         self.folder = output / PARTIAL
         self.folder.mkdir(parents=True, exist_ok=True)
         self._growing: list[GrowingFile] = []
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="packing-writer")
+        self._writer, self._syncer = (
+            ThreadPoolExecutor(1, thread_name_prefix=f"packing-{work}") for work in ("write", "sync")
+        )
         self._file = open(self.folder / JOURNAL, "a+b", buffering=0)  # noqa: SIM115 (closed in close)
         try:
             self._lock()
@@ -75,7 +77,7 @@ class Journal:
 
     def grow(self, name: str, *, size: int = 0) -> GrowingFile:
         """Open a file of the partial folder at ``size``, to append to it."""
-        file = GrowingFile(self.folder / name, size=size, writer=self._writer)
+        file = GrowingFile(self.folder / name, size=size, writer=self._writer, syncer=self._syncer)
         self._growing.append(file)
         return file
 
@@ -119,6 +121,7 @@ class Journal:
         for file in self._growing:
             file.close()
         self._writer.shutdown()
+        self._syncer.shutdown()
         self._file.close()
 
     def _lock(self) -> None:

@@ -42,6 +42,11 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
+def forward(path: Path) -> str:
+    """Return a path with forward slashes; for every face, so without the detour that ``as_posix`` takes."""
+    return str(path) if os.sep == "/" else path.as_posix()
+
+
 class PathNames:
     """Names faces in the files of a set: relative to ``folder`` where they lie below it, else absolute."""
 
@@ -52,7 +57,7 @@ class PathNames:
 
     def name(self, sample: FaceSample) -> str:
         """Return the face's path with forward slashes. Faces that lie in no file keep their name."""
-        path = sample.path.as_posix()
+        path = forward(sample.path)
         if sample.draw is not None:
             return path
         folder, _, name = path.rpartition("/")

@@ -167,7 +167,7 @@ class _Job:
             position = max(begin, self.done)
             while position < end:
                 part = faces[position - begin : position - begin + _CHUNK]
-                detect = any(self.plan.needs_detector(face) for face in part)
+                detect = self.plan.detects and any(map(self.plan.needs_detector, part))
                 part = part[:_DETECT_CHUNK] if detect else part
                 yield Chunk(position, part, detect)
                 position += len(part)

@@ -14,6 +14,7 @@ from agegender.dataset.config import PackConfig
 from agegender.dataset.crop import CropSettings, needs_detector
 from agegender.dataset.duplicates import Sizes
 from agegender.dataset.face_record import FaceSample
+from agegender.dataset.manifest import forward
 from agegender.dataset.sources.synthetic import NAME as SYNTHETIC
 from agegender.dataset.split import split
 from agegender.errors import UsageError
@@ -96,7 +97,7 @@ class Plan:
 
     def _identify(self, face: FaceSample) -> str:
         labels = f"{face.gender}\0{face.age}\0{face.source}\0{face.subject}\0{face.group}\0{face.template}"
-        return f"{face.path.as_posix()}\0{self.sizes.get(face.path)}\0{labels}\n"
+        return f"{forward(face.path)}\0{self.sizes.get(face.path)}\0{labels}\n"
 
 
 def make_plan(samples: Iterable[FaceSample], config: PackConfig, *, sizes: Sizes) -> Plan:

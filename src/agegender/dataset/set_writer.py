@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agegender.dataset.crop import Crop
 from agegender.dataset.face_record import FaceSample
@@ -16,7 +16,7 @@ from agegender.dataset.growing_file import GrowingFile
 from agegender.dataset.journal import Journal
 from agegender.dataset.manifest import CSV_COLUMNS, PathNames, csv_row, csv_rows, list_line, record_names, set_json
 from agegender.recordio.index import index_path
-from agegender.recordio.layout import Header, frame, pack
+from agegender.recordio.layout import frame_image
 
 
 class SetWriter:
@@ -32,7 +32,7 @@ class SetWriter:
         self.records = int(state.get("records", 0))
         self.sources: Counter[str] = Counter(state.get("sources", {}))
         self._journal, self._faces, self._names = journal, faces, names
-        self._labels: dict[tuple[int, int], NDArray[np.float32]] = {}
+        self._labels: dict[tuple[int, int], bytes] = {}
         sizes = state.get("sizes", {})
         self._files: dict[str, GrowingFile] = {}
         self._shards = [
@@ -46,21 +46,30 @@ class SetWriter:
 
     def write(self, samples: Sequence[FaceSample], crops: Sequence[Crop], *, first: int) -> None:
         """Append the faces that have a crop; ``first`` is the place of the first one among the faces of this set."""
-        lines, rows = [], []
-        for place, (sample, crop) in enumerate(zip(samples, crops), first):
-            if crop.body is None:
-                continue
-            key = self.records
-            records, index = self._shards[place * len(self._shards) // self._faces]
-            offset = records.append(frame(pack(Header(self._label(sample), key), crop.body)))
-            index.append(b"%d\t%d\n" % (key, offset))
+        faces = [(place, sample, crop) for place, (sample, crop) in enumerate(zip(samples, crops), first) if crop.body]
+        for shard, part in groupby(faces, lambda face: face[0] * len(self._shards) // self._faces):
+            self._write([(sample, crop) for _, sample, crop in part], shard=shard)
+
+    def _write(self, faces: list[tuple[FaceSample, Crop]], *, shard: int) -> None:
+        """Append faces to one shard and to the lists."""
+        records, index = self._shards[shard]
+        key, offset = self.records, records.size
+        frames, offsets, lines, rows = [], [], [], []
+        for sample, crop in faces:
+            framed = frame_image(self._label(sample), key, crop.body or b"")
             path = self._names.name(sample)
+            frames.append(framed)
+            offsets.append(f"{key}\t{offset}\n")
             lines.append(list_line(key, sample, path))
             rows.append(csv_row(key, sample, path, crop))
-            self.records += 1
-            self.sources[sample.source] += 1
+            offset += len(framed)
+            key += 1
+        records.extend(frames)
+        index.append("".join(offsets).encode())
         self._list.append("".join(lines).encode("utf-8", "surrogateescape"))
         self._origins.append(csv_rows(rows))
+        self.records = key
+        self.sources.update(sample.source for sample, _ in faces)
 
     def state(self) -> dict[str, Any]:
         """Flush to the disk, and return what going on from here needs."""
@@ -83,12 +92,13 @@ class SetWriter:
         indices = [name for name in self._files if name.endswith(".idx")]
         return [*indices, *(name for name in self._files if name not in indices), f"{self.split}.json"]
 
-    def _label(self, sample: FaceSample) -> NDArray[np.float32]:
-        """Return the label array of a record; there are few, so each is made once."""
+    def _label(self, sample: FaceSample) -> bytes:
+        """Return the bytes of a record's label array; there are few different ones, so each is made once."""
         pair = sample.gender, sample.age
-        if pair not in self._labels:
-            self._labels[pair] = np.array(pair, np.float32)
-        return self._labels[pair]
+        label = self._labels.get(pair)
+        if label is None:
+            label = self._labels[pair] = np.array(pair, "<f4").tobytes()
+        return label
 
     def _open(self, name: str, sizes: Mapping[str, int]) -> GrowingFile:
         self._files[name] = self._journal.grow(name, size=sizes.get(name, 0))
