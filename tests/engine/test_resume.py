@@ -200,3 +200,13 @@ def test_two_contexts_do_as_one_with_the_same_global_batch(
     first, second = (load_checkpoint(config.checkpoint_prefix, 2).params for config in (one, two))
     for name, array in first.items():
         np.testing.assert_allclose(array, second[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_changed_settings_are_said(make_network: Build, configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    network = make_network()
+    train(configure(end_epoch=1), AUGMENTED, network_json=network)
+    with caplog.at_level(logging.WARNING, logger="agegender"):
+        train(configure(end_epoch=2, lr=0.02, resume=True), AUGMENTED, network_json=network)
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "--end_epoch was 1 in this run, now it is 2" in said
+    assert any(line.startswith("--lr was ") and line.endswith(" in this run, now it is 0.02") for line in said)

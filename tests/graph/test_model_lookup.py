@@ -124,3 +124,10 @@ def test_the_users_folders_come_first(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found["ssrnet"] == tmp_path / "a" / "ssrnet" / "ssrnet"
     assert found["mine"] == tmp_path / "b" / "mine" / "mine"
     assert root / "models" in list(lookup.model_folders())
+
+
+def test_a_run_of_that_name_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "m50").mkdir(parents=True)
+    (tmp_path / "runs" / "m50" / "model-symbol.json").write_text("{}")
+    with pytest.raises(UsageError, match=rf"no model 'm50'; did you mean '{tmp_path}/runs/m50/model'\?"):
+        find_model("m50", runs=tmp_path / "runs")

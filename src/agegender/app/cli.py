@@ -58,6 +58,15 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
             raise
         print(f"{prog}: error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if args.debug or str(error.name).partition(".")[0] == "agegender":
+            raise
+        # The scripts of a checkout also start under a Python that nothing was installed for.
+        way_out = "make setup installs what is needed, then: source .venv/bin/activate"
+        print(
+            f"{prog}: error: the package {error.name} is not installed in {sys.executable}; {way_out}", file=sys.stderr
+        )
+        return 2
     except OSError as error:
         # A full disk, a missing folder, a file without permission: the system's own words name it well.
         if args.debug:

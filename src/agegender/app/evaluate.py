@@ -146,7 +146,10 @@ def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) ->
     from agegender.recordio import find_shards, open_records
 
     if not any(file.exists() for file in find_shards(path)):
-        raise UsageError(f"{path} is not there; create_dataset.py packs one, --data names another")
+        raise UsageError(
+            f"{path} is not there; --data names another (create_dataset.py packs val.rec, and test.rec with "
+            f"--test_ratio or where a set has its own test list)"
+        )
     records = open_records(path)
     info = read_set_info(records.path)
     if info is not None and info.body != "jpeg":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import logging
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from agegender.files import write_json, write_text
 from agegender.graph.info import info_path
 
 _package = logging.getLogger("agegender")
+_log = logging.getLogger(__name__)
 
 FILES = ("config.json", "log.txt", "history.csv", "curves.png")
 
@@ -68,9 +70,18 @@ class RunFolder:
             handler.close()
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write the resolved configuration."""
-        if self._active:
-            write_json(self.path / "config.json", config)
+        """Write the resolved configuration, and say where it differs from that of the run which it continues."""
+        if not self._active:
+            return
+        path = self.path / "config.json"
+        if path.exists():
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            # As JSON has it: tuples are lists there.
+            now = json.loads(json.dumps(config))
+            changed = [name for name in now if name not in ("resume", "prefix") and now[name] != earlier.get(name)]
+            for name in changed:
+                _log.warning("--%s was %s in this run, now it is %s", name, earlier.get(name), now[name])
+        write_json(path, config)
 
     def read_history(self, epochs: int) -> None:
         """Take up the rows of the first ``epochs`` finished epochs of an earlier session."""

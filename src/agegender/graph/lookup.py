@@ -42,7 +42,8 @@ def find_model(name: str | None = None, *, runs: Path | str = "runs") -> ModelRe
     models = known_models()
     if text in models:
         return ModelRef(models[text], epoch, f"the model {text!r} in {models[text].parent.parent}")
-    close = difflib.get_close_matches(text, models, n=1)
+    trained = sorted(path.name.removesuffix(_SYMBOL) for path in Path(runs, text).glob(f"*{_SYMBOL}"))
+    close = [str(Path(runs, text, trained[0]))] if trained else difflib.get_close_matches(text, models, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     there = ", ".join(sorted(models)) or "none"
     raise UsageError(
