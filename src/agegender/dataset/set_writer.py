@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +45,29 @@ class SetWriter:
 
     def write(self, samples: Sequence[FaceSample], crops: Sequence[Crop], *, first: int) -> None:
         """Append the faces that have a crop; ``first`` is the place of the first one among the faces of this set."""
-        faces = [(place, sample, crop) for place, (sample, crop) in enumerate(zip(samples, crops), first) if crop.body]
-        for shard, part in groupby(faces, lambda face: face[0] * len(self._shards) // self._faces):
-            self._write([(sample, crop) for _, sample, crop in part], shard=shard)
+        end = first + len(samples)
+        while first < end:
+            shard = first * len(self._shards) // self._faces
+            # The first place of the next shard, rounded up.
+            stop = min(end, -((shard + 1) * self._faces // -len(self._shards)))
+            self._write(samples[: stop - first], crops[: stop - first], shard=shard)
+            samples, crops, first = samples[stop - first :], crops[stop - first :], stop
 
-    def _write(self, faces: list[tuple[FaceSample, Crop]], *, shard: int) -> None:
+    def _write(self, samples: Sequence[FaceSample], crops: Sequence[Crop], *, shard: int) -> None:
         """Append faces to one shard and to the lists."""
         records, index = self._shards[shard]
         key, offset = self.records, records.size
-        frames, offsets, lines, rows = [], [], [], []
-        for sample, crop in faces:
-            framed = frame_image(self._label(sample), key, crop.body or b"")
+        frames, offsets, lines, rows, sources = [], [], [], [], []
+        for sample, crop in zip(samples, crops):
+            if crop.body is None:
+                continue
+            framed = frame_image(self._label(sample), key, crop.body)
             path = self._names.name(sample)
             frames.append(framed)
             offsets.append(f"{key}\t{offset}\n")
             lines.append(list_line(key, sample, path))
             rows.append(csv_row(key, sample, path, crop))
+            sources.append(sample.source)
             offset += len(framed)
             key += 1
         records.extend(frames)
@@ -69,7 +75,7 @@ class SetWriter:
         self._list.append("".join(lines).encode("utf-8", "surrogateescape"))
         self._origins.append(csv_rows(rows))
         self.records = key
-        self.sources.update(sample.source for sample, _ in faces)
+        self.sources.update(sources)
 
     def state(self) -> dict[str, Any]:
         """Flush to the disk, and return what going on from here needs."""

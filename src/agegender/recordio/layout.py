@@ -26,6 +26,8 @@ IMAGE_HEADER = struct.Struct("<IfQQ")
 LENGTH_BITS = 29
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 MAX_PAYLOAD = LENGTH_MASK
+# What is appended to a payload of that length modulo 4.
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
 # The part flags: a whole record, or the first, a middle and the last of several parts.
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
@@ -119,12 +121,12 @@ def frame_image(labels: bytes, id_: int, body: bytes) -> bytes:
 
     The quick way for packing: checks of the arguments are left out.
     """
-    header = IMAGE_HEADER.pack(len(labels) // 4, 0.0, id_, 0) + labels
-    size = len(header) + len(body)
+    size = IMAGE_HEADER.size + len(labels) + len(body)
+    header = IMAGE_HEADER.pack(len(labels) >> 2, 0.0, id_, 0) + labels
     # Header and labels take a multiple of 4 bytes, so that no aligned magic lies across their end.
-    if size > MAX_PAYLOAD or body.rfind(MAGIC_BYTES) >= 0 or header.find(MAGIC_BYTES) >= 0:
+    if size > MAX_PAYLOAD or body.rfind(MAGIC_BYTES) >= 0 or MAGIC_BYTES in header:
         return frame(header + body)
-    return b"".join((PART_HEAD.pack(MAGIC, size), header, body, bytes(-size % 4)))
+    return b"".join((PART_HEAD.pack(MAGIC, size), header, body, _PADDING[size & 3]))
 
 
 def padded(length: int) -> int:
