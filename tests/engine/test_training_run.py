@@ -18,8 +18,8 @@ from agegender.errors import CheckpointError, RecordError, TrainingError, UsageE
 from agegender.executor.mxnet_executor import MXNetExecutor
 from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.graph import load_checkpoint, read_info
-from agegender.pipeline import LoaderConfig
-from agegender.recordio import Header, RecordWriter, pack
+from agegender.pipeline import Loader, LoaderConfig
+from agegender.recordio import Header, RecordWriter, open_records, pack, unpack
 
 Configure = Callable[..., TrainConfig]
 Build = Callable[..., str]
@@ -82,6 +82,24 @@ def test_info_names_best_and_last_and_what_they_come_from(make_network: Build, c
     assert info.arguments == {"embedding": 8}
     assert info.config["lr"] == 0.01
     assert info.data["records"] == 72
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_validation_scores_are_those_of_what_was_saved(
+    make_network: Build, configure: Configure, faces: Path, ema: float
+) -> None:
+    config = configure(end_epoch=4, save_every=1, ema=ema)
+    train(config, LoaderConfig(), network_json=make_network())
+    info = read_info(config.checkpoint_prefix)
+    assert info is not None
+    with open_records(faces / "val.rec") as records, Loader(records, batch_size=20, size=(16, 16)) as loader:
+        batch = next(loader.epoch(0))
+        data = batch.data.transpose(0, 3, 1, 2).astype(np.float32)
+        ages = batch.labels[:, 1].copy()
+    for epoch in range(1, 5):
+        checkpoint = load_checkpoint(config.checkpoint_prefix, epoch)
+        age = MXNetExecutor(checkpoint.graph, checkpoint.params).forward(data)["age_output"][:, 0]
+        assert info.metrics[str(epoch)]["MAE"] == pytest.approx(np.abs(age - ages).mean(), rel=1e-4), epoch
 
 
 def test_only_best_last_and_every_nth_stay(make_network: Build, configure: Configure) -> None:
@@ -180,8 +198,6 @@ def test_a_bad_record_stops_or_is_counted(
 ) -> None:
     write(tmp_path / "whole.rec", count=16, seed=4)
     with RecordWriter(tmp_path / "train.rec") as writer:
-        from agegender.recordio import open_records
-
         for key, payload in enumerate(open_records(tmp_path / "whole.rec")):
             writer.write(key, bytes(payload))
         writer.write(99, pack(Header(label=np.array([0, 20], np.float32), id=99), b"no JPEG"))
@@ -238,8 +254,6 @@ def test_one_task_alone(make_network: Build, configure: Configure, log: pytest.L
 
 
 def test_age_balance_and_label_order(make_network: Build, configure: Configure, tmp_path: Path, faces: Path) -> None:
-    from agegender.recordio import open_records, unpack
-
     with RecordWriter(tmp_path / "train.rec") as writer:
         for key, payload in enumerate(open_records(faces / "train.rec")):
             header, body = unpack(payload)
