@@ -51,7 +51,8 @@ class Plan:
         config = self.config
         names = ("template", "image_size", "quality", "border", "min_face", "val_ratio", "test_ratio", "seed", "shards")
         options = {name: getattr(config, name) for name in names}
-        return {"version": VERSION, **options, "faces": self.total, "data": self._digest()}
+        points = [list(point) for point in self.settings.template.points]
+        return {"version": VERSION, **options, "points": points, "faces": self.total, "data": self._digest()}
 
     def needs_detector(self, face: FaceSample) -> bool:
         """Tell whether a face has to be found in its image."""
