@@ -41,11 +41,11 @@ check: setup
 test: check
 	$(PY) -m pytest
 
+# Each prints a table and ends with 1 where a target of its own is missed; all of them run.
 bench: setup
-	$(PY) benchmarks/loader.py
-	$(PY) benchmarks/packing.py
-	$(PY) benchmarks/train_cpu.py
-	$(PY) benchmarks/open_index.py
+	@status=0; for name in loader packing train_cpu open_index; do \
+		echo "$(PY) benchmarks/$$name.py"; $(PY) benchmarks/$$name.py || status=1; echo; \
+	done; exit $$status
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache $(DEMO)

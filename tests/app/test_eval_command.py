@@ -274,7 +274,7 @@ def test_an_unreadable_photo_stops_or_is_left_out(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "dataset/val.rec is not there; create_dataset.py packs one, --data names another"),
+        ([], "dataset/val.rec is not there; --data names another (create_dataset.py packs val.rec, and"),
         (["--data", "nothing.txt"], "--data 'nothing.txt': there is no such file (create_dataset.py packs one)"),
         (["--data", "list.txt"], "list.txt has crops in the template 'arcface', the model wants 'utkface'; "),
         (["--batch_size", "0"], "--batch_size 0 is not 1 or more"),
