@@ -18,7 +18,7 @@ import pytest
 
 from agegender.config import as_json
 from agegender.engine import TrainConfig, train
-from agegender.errors import UsageError
+from agegender.errors import DataError, UsageError
 from agegender.graph import load_checkpoint, load_states, params_path, read_info, states_path
 from agegender.pipeline import LoaderConfig
 
@@ -210,3 +210,12 @@ def test_changed_settings_are_said(make_network: Build, configure: Configure, ca
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "--end_epoch was 1 in this run, now it is 2" in said
     assert any(line.startswith("--lr was ") and line.endswith(" in this run, now it is 0.02") for line in said)
+
+
+def test_a_damaged_configuration_is_named(make_network: Build, configure: Configure) -> None:
+    network = make_network()
+    config = configure(end_epoch=1)
+    train(config, AUGMENTED, network_json=network)
+    (config.checkpoint_prefix.parent / "config.json").write_text("{")
+    with pytest.raises(DataError, match=r"config\.json is no JSON object .*; delete it to go on without it"):
+        train(configure(end_epoch=2, resume=True), AUGMENTED, network_json=network)

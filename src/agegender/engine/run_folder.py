@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agegender.errors import DataError
 from agegender.files import write_json, write_text
 from agegender.graph.info import info_path
 
@@ -75,7 +76,10 @@ class RunFolder:
             return
         path = self.path / "config.json"
         if path.exists():
-            earlier = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                earlier = dict(json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{path} is no JSON object ({error}); delete it to go on without it") from error
             # As JSON has it: tuples are lists there.
             now = json.loads(json.dumps(config))
             changed = [name for name in now if name not in ("resume", "prefix") and now[name] != earlier.get(name)]
