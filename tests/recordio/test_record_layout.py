@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agegender.errors import RecordError
 from agegender.recordio import Header, label_of, pack, parse_labels, unpack
-from agegender.recordio.layout import MAGIC, MAGIC_BYTES, MAX_PAYLOAD, frame, frame_image
+from agegender.recordio.layout import MAGIC, MAGIC_BYTES, MAX_PAYLOAD, frame, frame_images
 from agegender.recordio.reader import read_record
 
 WORDS = st.lists(st.sampled_from([MAGIC_BYTES, b"abcd", b"a", b"\x0a\x23", bytes(4)]), max_size=12).map(b"".join)
@@ -163,5 +163,12 @@ def _only_record_errors(function: Any, *arguments: Any, **named: Any) -> Any:
 @pytest.mark.parametrize("body", [b"", b"abc", b"abcd" * 10, b"xxxx" + MAGIC_BYTES + b"tail", b"x" + MAGIC_BYTES])
 @pytest.mark.parametrize("key", [0, 7, MAGIC, 2**63])
 def test_quick_framing_gives_the_same_bytes(body: bytes, key: int) -> None:
-    label = np.array([1, 30], np.float32)
-    assert frame_image(label.tobytes(), key, body) == frame(pack(Header(label, key), body))
+    labels = [np.array([1, 30], np.float32), np.array([0, 4, 3, 5, 1.5], np.float32)]
+    bodies = [b"before", body, b"after it"]
+    faces = [(label.tobytes(), key, one) for label in labels for one in bodies]
+    expected = [frame(pack(Header(label, key), one)) for label in labels for one in bodies]
+    assert frame_images(faces) == (b"".join(expected), [len(one) for one in expected])
+
+
+def test_quick_framing_of_nothing_is_nothing() -> None:
+    assert frame_images([]) == (b"", [])

@@ -29,12 +29,14 @@ SEARCH_SHARES = (0.3, 0.1)
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 # Larger than nearly all aligned crops, small enough to be allocated cheaply.
-_FIRST_READ = 16 << 10
+_FIRST_READ = 64 << 10
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 # Baseline and extended sequential frames: what every JPEG decoder reads, also those of cameras and of GPUs.
 _SEQUENTIAL = (0xC0, 0xC1)
 _FRAMES = frozenset((*range(0xC0, 0xD0),)) - {0xC4, 0xC8, 0xCC}
 _EXIF = 0xE1
+# By size, how the last finished file began, up to its frame's size and components: one encoder's files begin alike.
+_finished_starts: dict[int, bytes] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +116,18 @@ def is_finished(data: bytes, size: int) -> bool:
     """
     if not data.startswith(_START) or not data.endswith(_END):
         return False
+    known = _finished_starts.get(size)
+    if known is not None and data.startswith(known):
+        return True
     position = 2
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker in _FRAMES:
             height, width = data[position + 5] << 8 | data[position + 6], data[position + 7] << 8 | data[position + 8]
-            return marker in _SEQUENTIAL and width == height == size and data[position + 9] == 3
+            finished = marker in _SEQUENTIAL and width == height == size and data[position + 9] == 3
+            if finished:
+                _finished_starts[size] = data[: position + 10]
+            return finished
         if marker == _EXIF and data[position + 4 : position + 8] == b"Exif":
             return False
         position += 2 + (data[position + 2] << 8 | data[position + 3])

@@ -15,7 +15,7 @@ from agegender.dataset.growing_file import GrowingFile
 from agegender.dataset.journal import Journal
 from agegender.dataset.manifest import CSV_COLUMNS, PathNames, csv_row, csv_rows, list_line, record_names, set_json
 from agegender.recordio.index import index_path
-from agegender.recordio.layout import frame_image
+from agegender.recordio.layout import frame_images
 
 
 class SetWriter:
@@ -57,20 +57,22 @@ class SetWriter:
         """Append faces to one shard and to the lists."""
         records, index = self._shards[shard]
         key, offset = self.records, records.size
-        frames, offsets, lines, rows, sources = [], [], [], [], []
+        faces: list[tuple[bytes, int, bytes]] = []
+        offsets, lines, rows, sources = [], [], [], []
         for sample, crop in zip(samples, crops):
             if crop.body is None:
                 continue
-            framed = frame_image(self._label(sample), key, crop.body)
             path = self._names.name(sample)
-            frames.append(framed)
-            offsets.append(f"{key}\t{offset}\n")
+            faces.append((self._label(sample), key, crop.body))
             lines.append(list_line(key, sample, path))
             rows.append(csv_row(key, sample, path, crop))
             sources.append(sample.source)
-            offset += len(framed)
             key += 1
-        records.extend(frames)
+        framed, sizes = frame_images(faces)
+        for number, size in enumerate(sizes, self.records):
+            offsets.append(f"{number}\t{offset}\n")
+            offset += size
+        records.append(framed)
         index.append("".join(offsets).encode())
         self._list.append("".join(lines).encode("utf-8", "surrogateescape"))
         self._origins.append(csv_rows(rows))

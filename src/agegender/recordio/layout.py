@@ -9,7 +9,7 @@ part and a reader can find its way again after damage. Source: dmlc-core, ``src/
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ MAGIC_BYTES = struct.pack("<I", MAGIC)
 PART_HEAD = struct.Struct("<II")
 # flag (number of labels in the array, 0 = the scalar), scalar label, id, id2
 IMAGE_HEADER = struct.Struct("<IfQQ")
+# both in one, for a record of one part
+_IMAGE_HEAD = struct.Struct("<IIIfQQ")
 LENGTH_BITS = 29
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 MAX_PAYLOAD = LENGTH_MASK
@@ -116,17 +118,27 @@ def frame(payload: Payload) -> bytes:
     return b"".join(pieces)
 
 
-def frame_image(labels: bytes, id_: int, body: bytes) -> bytes:
-    """Return ``frame(pack(Header(label, id_), body))`` for two or more labels given as the bytes of a float32 array.
+def frame_images(faces: Sequence[tuple[bytes, int, bytes]]) -> tuple[bytes, list[int]]:
+    """Return the bytes of the image records ``faces`` in the file, one after the other, and the size of each.
 
-    The quick way for packing: checks of the arguments are left out.
+    A face is (labels, id, body), the labels two or more, as the bytes of a float32 array: what is returned is
+    ``frame(pack(Header(labels, id), body))`` of each, joined. The quick way for packing: checks of the arguments are
+    left out, and the magic, which hardly any body holds, is looked for in all of them at once.
     """
-    size = IMAGE_HEADER.size + len(labels) + len(body)
-    header = IMAGE_HEADER.pack(len(labels) >> 2, 0.0, id_, 0) + labels
-    # Header and labels take a multiple of 4 bytes, so that no aligned magic lies across their end.
-    if size > MAX_PAYLOAD or body.rfind(MAGIC_BYTES) >= 0 or MAGIC_BYTES in header:
-        return frame(header + body)
-    return b"".join((PART_HEAD.pack(MAGIC, size), header, body, _PADDING[size & 3]))
+    pieces: list[bytes] = []
+    sizes: list[int] = []
+    for labels, id_, body in faces:
+        count = len(labels)
+        size = IMAGE_HEADER.size + count + len(body)
+        padding = _PADDING[size & 3]
+        pieces += (_IMAGE_HEAD.pack(MAGIC, size, count >> 2, 0.0, id_, 0), labels, body, padding)
+        sizes.append(PART_HEAD.size + size + len(padding))
+    joined = b"".join(pieces)
+    magics = np.count_nonzero(np.frombuffer(joined, "<u4") == MAGIC)
+    if magics == len(faces) and max(sizes, default=0) <= MAX_PAYLOAD:
+        return joined, sizes
+    framed = [frame(IMAGE_HEADER.pack(len(labels) >> 2, 0.0, id_, 0) + labels + body) for labels, id_, body in faces]
+    return b"".join(framed), [len(one) for one in framed]
 
 
 def padded(length: int) -> int:
