@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,14 +11,17 @@ import numpy.typing as npt
 import simplejpeg
 
 from agegender.pipeline.config import LoaderConfig
+from agegender.pipeline.degrade import KINDS, degrade
 from agegender.pipeline.randomness import uniform
 from agegender.resize import resize_crop
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
+Box = tuple[int, int, int, int]
 
 # Streams of the draws. New ones go to the end: each is independent, so that old ones keep their values.
 MIRROR, SHIFT_X, SHIFT_Y, SCALE, ANGLE, BRIGHTNESS, CONTRAST, SATURATION, DAMAGE, QUALITY, CUT, CUT_X, CUT_Y = range(13)
+DEGRADE, KIND, LEVEL, NOISE_SEED = range(13, 17)
 
 # 128 is what the nets' own normalisation turns into 0.
 CUT_COLOUR = 128
@@ -40,7 +44,9 @@ class Plan:
     colour: Floats | None
     contrast_offset: list[float] | None
     quality: list[int] | None
-    cut: list[tuple[int, int, int, int] | None] | None
+    # Kind, level and noise seed; None for faces that are left alone.
+    degraded: list[tuple[int, float, int] | None] | None
+    cut: list[Box | None] | None
 
 
 class Augmenter:
@@ -62,14 +68,15 @@ class Augmenter:
         def draw(*streams: int) -> Floats:
             return uniform(slots, seed=seed, epoch=epoch, streams=streams)
 
-        mirror = draw(MIRROR)[0] < 0.5 if config.rand_mirror else None
+        mirror = mirrored(slots, seed=seed, epoch=epoch) if config.rand_mirror else None
         quality = _qualities(draw(DAMAGE, QUALITY), config.jpeg) if config.jpeg else None
-        cut = draw(CUT, CUT_X, CUT_Y) if config.cutoff else None
+        degraded = _degradations(draw(DEGRADE, KIND, LEVEL, NOISE_SEED), config.degrade) if config.degrade else None
+        cut = cut_boxes(slots, config.cutoff, size=self._size, seed=seed, epoch=epoch) if config.cutoff else None
         colour = offset = None
         if config.color:
-            colour, offset = _colour_matrices(draw(BRIGHTNESS, CONTRAST, SATURATION), config.color)
+            colour, offset = colour_matrices(slots, config.color, seed=seed, epoch=epoch)
         untouched = np.full(len(slots), not (config.jitter or config.color))
-        for touched in (mirror, quality, None if cut is None else cut[0] < 0.5):
+        for touched in (mirror, quality, *(None if one is None else _given(one) for one in (degraded, cut))):
             if touched is not None:
                 untouched &= ~touched.astype(np.bool_)
         return Plan(
@@ -82,13 +89,17 @@ class Augmenter:
             colour=colour,
             contrast_offset=offset,
             quality=None if quality is None else quality.tolist(),
-            cut=None if cut is None else self._cuts(cut),
+            degraded=degraded,
+            cut=cut,
         )
 
     def apply(self, image: Image, out: Image, plan: Plan, row: int) -> None:
         """Write ``image`` (h, w, 3) as ``plan`` has it for face ``row`` into ``out`` (the net's height, width, 3)."""
         if plan.colour is not None and plan.contrast_offset is not None:
             image = self._recolour(image, plan.colour[row], plan.contrast_offset[row])
+        if plan.degraded is not None and (degradation := plan.degraded[row]) is not None:
+            kind, level, noise_seed = degradation
+            image = degrade(image, kind, level, seed=noise_seed)
         if plan.quality is not None and plan.quality[row]:
             image = _damage(image, plan.quality[row])
         if plan.warp is not None:
@@ -133,23 +144,31 @@ class Augmenter:
         )
         return self._warped
 
-    def _cuts(self, draws: Floats) -> list[tuple[int, int, int, int] | None]:
-        """Return (top, bottom, left, right) of the grey square of each face, None for the half that keep whole."""
-        cut, across, down = draws
-        height, width = self._size
-        middle_x, middle_y = (across * width).astype(np.int64), (down * height).astype(np.int64)
-        half = self._config.cutoff // 2
-        other_half = self._config.cutoff - half
-        boxes = np.stack(
-            [
-                np.maximum(middle_y - half, 0),
-                np.minimum(middle_y + other_half, height),
-                np.maximum(middle_x - half, 0),
-                np.minimum(middle_x + other_half, width),
-            ],
-            axis=1,
-        ).tolist()
-        return [tuple(box) if hit else None for box, hit in zip(boxes, (cut < 0.5).tolist())]
+
+def mirrored(slots: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.bool_]:
+    """Return (n,) which faces are mirrored: half of them."""
+    return uniform(slots, seed=seed, epoch=epoch, streams=(MIRROR,))[0] < 0.5
+
+
+def cut_boxes(
+    slots: npt.NDArray[np.int64], side: int, *, size: tuple[int, int], seed: int, epoch: int
+) -> list[Box | None]:
+    """Return (top, bottom, left, right) of the grey square of each face, None for the half that keep whole."""
+    cut, across, down = uniform(slots, seed=seed, epoch=epoch, streams=(CUT, CUT_X, CUT_Y))
+    height, width = size
+    middle_x, middle_y = (across * width).astype(np.int64), (down * height).astype(np.int64)
+    half = side // 2
+    other_half = side - half
+    boxes = np.stack(
+        [
+            np.maximum(middle_y - half, 0),
+            np.minimum(middle_y + other_half, height),
+            np.maximum(middle_x - half, 0),
+            np.minimum(middle_x + other_half, width),
+        ],
+        axis=1,
+    ).tolist()
+    return [tuple(box) if hit else None for box, hit in zip(boxes, (cut < 0.5).tolist())]
 
 
 def _warps(draws: Floats, jitter: float, mirror: npt.NDArray[np.bool_] | None) -> Floats:
@@ -167,11 +186,14 @@ def _warps(draws: Floats, jitter: float, mirror: npt.NDArray[np.bool_] | None) -
     return warps
 
 
-def _colour_matrices(draws: Floats, strength: float) -> tuple[Floats, list[float]]:
+def colour_matrices(
+    slots: npt.NDArray[np.int64], strength: float, *, seed: int, epoch: int
+) -> tuple[Floats, list[float]]:
     """Return (n, 3, 3) matrices that change saturation, contrast and brightness at once, and (n,) contrast offsets.
 
     Contrast pulls towards the image's own mean grey, so that grey times the offset has to be added.
     """
+    draws = uniform(slots, seed=seed, epoch=epoch, streams=(BRIGHTNESS, CONTRAST, SATURATION))
     brightness, contrast, saturation = 1 + strength * (2 * draws - 1)
     grey = np.broadcast_to(LUMA, (3, 3))
     mixed = saturation[:, None, None] * np.eye(3) + (1 - saturation)[:, None, None] * grey
@@ -185,6 +207,18 @@ def _qualities(draws: Floats, share: float) -> npt.NDArray[np.int64]:
     lowest, highest = DAMAGE_QUALITY
     quality = lowest + np.floor(level * (highest - lowest + 1)).astype(np.int64)
     return np.where(damage < share, quality, 0)
+
+
+def _degradations(draws: Floats, share: float) -> list[tuple[int, float, int] | None]:
+    """Return kind, level and seed of the noise for each face, None for those that are left alone."""
+    chosen, kind, level, noise = draws
+    kinds, seeds = (kind * KINDS).astype(np.int64), (noise * 2.0**32).astype(np.int64)
+    each = zip((chosen < share).tolist(), kinds.tolist(), level.tolist(), seeds.tolist())
+    return [(one, strength, seed) if hit else None for hit, one, strength, seed in each]
+
+
+def _given(choices: Sequence[object]) -> npt.NDArray[np.bool_]:
+    return np.array([choice is not None for choice in choices])
 
 
 def _damage(image: Image, quality: int) -> Image:

@@ -16,7 +16,8 @@ class Batch:
 
     ``data`` uint8 (n, h, w, 3) RGB; ``labels`` float32 (n, 2 or more) gender, age (-1 unknown); ``keys`` int64 (n,)
     of the records and ``positions`` int64 (n,) of them in the set; only the first ``valid`` rows count, what follows
-    is padding (black, labels, keys and positions -1). The arrays are overwritten once the next batch is asked for:
+    is padding (black, labels, keys and positions -1). ``epoch`` and ``first``, the place in it of the first row, are
+    what augmentation is drawn from. The arrays are overwritten once the next batch is asked for:
     copy what has to live longer.
     """
 
@@ -25,6 +26,8 @@ class Batch:
     keys: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int64]
     valid: int
+    epoch: int = 0
+    first: int = 0
 
 
 def empty_batch(rows: int, *, size: tuple[int, int], width: int) -> Batch:

@@ -29,6 +29,11 @@ class LoaderConfig:
     jpeg: float = option(
         0.0, help="share of faces that are damaged by a second, coarse JPEG compression", metavar="SHARE"
     )
+    degrade: float = option(
+        0.0,
+        help="share of faces that are made small, blurred, noisy, dark or gray, by a random amount",
+        metavar="SHARE",
+    )
     bad_records: str = option(
         "stop", choices=("stop", "skip"), help="on a bad record: stop and name it, or count it and take the next one"
     )
@@ -39,13 +44,14 @@ class LoaderConfig:
     @property
     def augments(self) -> bool:
         """Whether anything random is done to the faces; scoring wants them as they are."""
-        return bool(self.rand_mirror or self.cutoff or self.color or self.jitter or self.jpeg)
+        return bool(self.rand_mirror or self.cutoff or self.color or self.jitter or self.jpeg or self.degrade)
 
     def __post_init__(self) -> None:
         for name, value, highest in (
             ("color", self.color, 1.0),
             ("jitter", self.jitter, 0.5),
             ("jpeg", self.jpeg, 1.0),
+            ("degrade", self.degrade, 1.0),
             ("cutoff", self.cutoff, float("inf")),
             ("loader_threads", self.loader_threads, 256.0),
         ):

@@ -145,7 +145,7 @@ class Loader:
         valid = self.batch_size
         if self._last == "partial":
             valid = min(max(len(order) - first, 0), self.batch_size)
-        batch = replace(self._memory(), valid=valid)
+        batch = replace(self._memory(), valid=valid, epoch=epoch, first=first)
         clear_rows(batch, valid)
         slots = np.arange(first, first + valid)
         work = [
