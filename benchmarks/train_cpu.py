@@ -128,14 +128,12 @@ def ours(network: BuiltNetwork, rows: int) -> Callable[[int], None]:
     graph = training_graph(mx.sym.load_json(network.graph_json), config)
     module = TrainingModule(graph, contexts=[mx.cpu()], rows=rows, size=images.shape[1:3])
     module.initialise(seed=0)
-    module.start_optimizer(
-        str(config.optimizer), momentum=config.mom, wd=float(config.wd or 0), kvstore="device", workers=1
-    )
+    module.start_optimizer(str(config.optimizer), momentum=config.mom, wd=float(config.wd or 0))
     keys = np.arange(rows)
     batch = Batch(data=images, labels=labels, keys=keys, positions=keys, valid=rows)
 
     def train(steps: int) -> None:
-        monitor = Monitor(0, first_batch=0, frequent=10**9, faces_per_step=rows, task="both")
+        monitor = Monitor(0, first_batch=0, frequent=10**9, faces_per_step=rows, task="both", add_up=lambda sums: sums)
         for _ in range(steps):
             monitor.add(module.step(batch, lr=0.01, seed=0))
         monitor.finish()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from agegender.engine.config import TrainConfig
-from agegender.engine.losses import AGE_SIGMA, EXPECTATION_WEIGHT, training_graph
+from agegender.engine.losses import AGE_SIGMA, EXPECTATION_WEIGHT, MEAN_WEIGHT, VARIANCE_WEIGHT, training_graph
 from agegender.errors import UsageError
 from agegender.executor.mxnet_runtime import load_mxnet
 
@@ -56,8 +56,11 @@ def expected_age(outputs: dict[str, Array], kind: str) -> Array:
         loss = off
     elif kind == "mse":
         loss = (off / 10) ** 2
-    elif kind == "ce":
+    elif kind in ("ce", "meanvar"):
         loss = -np.log(outputs["ages"])[np.arange(len(LABELS)), LABELS[:, 1].clip(0).astype(int)]
+        if kind == "meanvar":
+            variance = (outputs["ages"] * (years - age[:, None]) ** 2).sum(axis=1)
+            loss += MEAN_WEIGHT * off**2 + VARIANCE_WEIGHT * variance
     else:
         target = np.exp(-0.5 * ((years - LABELS[:, 1:2]) / AGE_SIGMA) ** 2)
         target /= target.sum(axis=1, keepdims=True)
@@ -66,7 +69,7 @@ def expected_age(outputs: dict[str, Array], kind: str) -> Array:
     return loss * AGE_KNOWN / AGE_KNOWN.sum()
 
 
-@pytest.mark.parametrize("kind", ["ce", "dldl", "mae", "mse"])
+@pytest.mark.parametrize("kind", ["ce", "dldl", "meanvar", "mae", "mse"])
 def test_loss_is_the_mean_over_known_labels(
     make_network: Callable[..., str], configure: Callable[..., TrainConfig], kind: str
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +39,17 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; 130 after Ctrl-C, 1 where records were lost."""
     # Before mxnet, whose threads load_mxnet sets.
     from agegender.app.networks import build_network
+    from agegender.engine.choice import choose_engine
+    from agegender.engine.torch_launch import command_line, launch, launched
 
     config, augmentation = collect(TrainConfig, args), collect(LoaderConfig, args)
+    engine, reason = choose_engine(config)
+    config = replace(config, engine=engine)
+    devices = [word for word in (config.gpu_ids or "").split(",") if word.strip()]
+    if not launched() or os.environ["RANK"] == "0":
+        _log.info("engine: %s (%s)", engine, reason)
+    if engine == "torch" and len(devices) > 1 and not launched():
+        return launch(command_line(), processes=len(devices))
     network = build_network(config)
     from agegender.engine import train
 

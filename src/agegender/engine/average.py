@@ -15,6 +15,11 @@ from agegender.executor.mxnet_runtime import load_mxnet
 _AT_ONCE = 60
 
 
+def share_of_step(decay: float, step: int) -> float:
+    """Return how much the values after step ``step`` (from 1) count: more at first, so that the start is forgotten."""
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
 class MovingAverage:
     """``average = decay * average + (1 - decay) * value`` after each step, BatchNorm's statistics included.
 
@@ -27,7 +32,7 @@ class MovingAverage:
 
     def update(self, arrays: Mapping[str, Any], *, step: int) -> None:
         """Take in the values after step ``step`` (from 1)."""
-        share = 1 - min(self._decay, (1 + step) / (10 + step))
+        share = share_of_step(self._decay, step)
         nd = load_mxnet().nd
         names = list(self._arrays)
         for start in range(0, len(names), _AT_ONCE):

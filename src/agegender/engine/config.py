@@ -8,7 +8,9 @@ from pathlib import Path
 from agegender.config import option
 from agegender.errors import UsageError
 
-AGE_LOSSES = ("ce", "dldl", "mae", "mse")
+ENGINES = ("auto", "mxnet", "torch")
+PRECISIONS = ("auto", "fp32", "bf16")
+AGE_LOSSES = ("ce", "dldl", "meanvar", "mae", "mse")
 TASKS = ("both", "age", "gender")
 OPTIMIZERS = ("sgd", "nag", "adam", "rmsprop")
 
@@ -22,6 +24,15 @@ class TrainConfig:
 
     network: str = option("m50", help="network to train; a wrong name lists those that exist")
     gpu_ids: str | None = option(None, help="GPUs, such as 0 or 0,1; cpu for none (default: GPU 0 if there is one)")
+    engine: str = option(
+        "auto",
+        choices=ENGINES,
+        help="what trains: mxnet or torch; auto: mxnet if it can use the GPUs asked for, else torch if that can, else "
+        "mxnet on the processor (torch where mxnet is not installed)",
+    )
+    precision: str = option("auto", choices=PRECISIONS, help="torch only; auto: bf16 on GPUs that have it, else fp32")
+    compile: bool = option(False, help="torch only: compile the network first (minutes at the start, faster steps)")
+    sync_bn: bool = option(False, help="torch on several GPUs: BatchNorm over the batches of all")
     data_dir: str = option("dataset", help="folder with train.rec and val.rec", metavar="DIR")
     prefix: str | None = option(None, help="where checkpoints go (default: runs/NETWORK/model)", metavar="PREFIX")
     pretrained: str | None = option(
@@ -44,7 +55,8 @@ class TrainConfig:
         None,
         choices=AGE_LOSSES,
         help="ce: cross-entropy of the year; dldl: KL to a Gaussian around it plus the absolute error; mae, mse: "
-        "absolute, squared error (default: dldl for head dex, mae for head ssr, which has no softmax over ages)",
+        "absolute, squared error; meanvar: ce plus the squared error and the variance of the distribution (default: "
+        "dldl for head dex, mae for head ssr, which has no softmax over ages)",
     )
     age_weight: float = option(1.0, help="weight of the age loss beside the gender loss")
     label_smoothing: float = option(0.0, help="share of the gender label (and of ce's age label) spread over all")
@@ -97,7 +109,7 @@ class TrainConfig:
         for name in ("ema", "mom", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is not within 0..1 (1 excluded)")
-        if self.head == "ssr" and self.age_loss in ("ce", "dldl"):
+        if self.head == "ssr" and self.age_loss in ("ce", "dldl", "meanvar"):
             raise UsageError(
                 f"age_loss {self.age_loss!r} needs a softmax over ages, which head 'ssr' has not (mae, mse)"
             )

@@ -6,12 +6,13 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
 from agegender.engine.config import TrainConfig
-from agegender.engine.dist import Workers
+from agegender.engine.workers import Workers
 from agegender.errors import DataError, RecordError, UsageError
 from agegender.pipeline import Loader, LoaderConfig, SetInfo, balance_by_age, read_set_info
 from agegender.recordio import RecordSet, open_records
@@ -31,7 +32,12 @@ class TrainingData:
     # Height and width of the net's input.
     size: tuple[int, int]
 
-    def close(self) -> None:
+    def __enter__(self) -> TrainingData:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop the loaders' threads."""
         self.train.close()
         if self.val is not None:

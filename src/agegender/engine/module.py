@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from agegender.engine.average import MovingAverage
 from agegender.engine.losses import IMAGE, LABEL, TrainingGraph
+from agegender.engine.step import Results, StepResult
 from agegender.errors import CheckpointError
 from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.pipeline.batch import Batch
@@ -24,34 +25,27 @@ SILENT = logging.getLogger("agegender.engine.mxnet")
 SILENT.setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What a step will have computed: per face loss, gender probabilities, age, still on the device.
-
-    ``read`` waits for it. The labels and keys are copies: the batch's own memory is used again.
-    """
-
-    outputs: list[Any]
-    labels: npt.NDArray[np.float32]
-    keys: npt.NDArray[np.int64]
-
-    def read(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return loss (n,), gender probabilities (n, 2) and age (n, 1)."""
-        loss, gender, age = (output.asnumpy() for output in self.outputs)
-        return loss, gender, age
-
-
 class TrainingModule:
     """A network with its losses, bound to ``contexts`` for batches of ``rows`` faces of ``size`` (height, width).
 
     Parameters are arrays named ``arg:...`` and ``aux:...``. With several contexts each takes its share of the rows
-    and all keep the same parameters.
+    and all keep the same parameters. Gradients of ``workers`` processes meet in ``kvstore``.
     """
 
-    def __init__(self, graph: TrainingGraph, *, contexts: list[Any], rows: int, size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        graph: TrainingGraph,
+        *,
+        contexts: list[Any],
+        rows: int,
+        size: tuple[int, int],
+        kvstore: Any = "device",
+        workers: int = 1,
+    ) -> None:
         mx = load_mxnet()
         self._mx = mx
         self._contexts = contexts
+        self._kvstore, self._workers = kvstore, workers
         self._module = mx.mod.Module(
             graph.symbol,
             data_names=[IMAGE],
@@ -89,22 +83,20 @@ class TrainingModule:
             named[kind][plain] = nd.array(params[name], dtype=array.dtype)
         self._module.set_params(named["arg"], named["aux"])
 
-    def start_optimizer(
-        self, kind: str, *, momentum: float, wd: float, kvstore: Any, workers: int, steps_done: int = 0, ema: float = 0
-    ) -> None:
+    def start_optimizer(self, kind: str, *, momentum: float, wd: float, steps_done: int = 0, ema: float = 0) -> None:
         """Make the optimizer. It runs in the workers, never in the key-value store, so that we can save its state."""
         options: dict[str, Any] = {
             "wd": wd,
             "begin_num_update": steps_done,
             # Each context's loss is a mean over its own rows; the store adds up the gradients of all.
-            "rescale_grad": 1.0 / (len(self._contexts) * workers),
+            "rescale_grad": 1.0 / (len(self._contexts) * self._workers),
         }
         if kind in ("sgd", "nag"):
             options["momentum"] = momentum
         before = os.environ.get("MXNET_UPDATE_ON_KVSTORE")
         os.environ["MXNET_UPDATE_ON_KVSTORE"] = "0"
         try:
-            self._module.init_optimizer(kvstore=kvstore, optimizer=kind, optimizer_params=options)
+            self._module.init_optimizer(kvstore=self._kvstore, optimizer=kind, optimizer_params=options)
         finally:
             if before is None:
                 del os.environ["MXNET_UPDATE_ON_KVSTORE"]
@@ -130,7 +122,10 @@ class TrainingModule:
         self.step_count += 1
         if self._average is not None:
             self._average.update(self._first_device(), step=self.step_count)
-        return StepResult(outputs, labels, batch.keys.copy())
+        return StepResult(partial(_read, outputs), labels, batch.keys.copy())
+
+    def settle(self) -> None:
+        """Do nothing: each MXNet worker keeps BatchNorm statistics of its own, and the first one's are saved."""
 
     def parameters(self) -> Arrays:
         """Return the trained parameters; BatchNorm's statistics are the mean over contexts."""
@@ -192,6 +187,11 @@ class TrainingModule:
         group = self._module._exec_group
         arrays = {f"arg:{name}": arrays[0] for name, arrays in zip(group.param_names, group.param_arrays)}
         return arrays | {f"aux:{name}": arrays[0] for name, arrays in zip(group.aux_names, group.aux_arrays)}
+
+
+def _read(outputs: list[Any]) -> Results:
+    loss, gender, age = (output.asnumpy() for output in outputs)
+    return loss, gender, age
 
 
 def _flat(state: Any) -> list[Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from agegender.engine.module import StepResult
+from agegender.engine.step import StepResult
+from agegender.engine.workers import Sums
 from agegender.errors import TrainingError
 from agegender.metrics import ScoreKeeper, Scores
 
@@ -21,10 +23,20 @@ class Monitor:
     """Collect the results of one epoch's steps, always one step late, so that reading never keeps the device waiting.
 
     Logs a line every ``frequent`` batches. ``faces_per_step`` counts those of all workers; ``task`` says which heads
-    are scored.
+    are scored; ``add_up`` sums over workers (``Workers.add_up``).
     """
 
-    def __init__(self, epoch: int, *, first_batch: int, frequent: int, faces_per_step: int, task: str) -> None:
+    def __init__(
+        self,
+        epoch: int,
+        *,
+        first_batch: int,
+        frequent: int,
+        faces_per_step: int,
+        task: str,
+        add_up: Callable[[Sums], Sums],
+    ) -> None:
+        self._add_up = add_up
         self._epoch = epoch
         self._batch = self._window_start = first_batch
         self._first_batch = first_batch
@@ -50,6 +62,8 @@ class Monitor:
         before, self._pending = self._pending, None
         if before is not None:
             self._read(before)
+        self._collect()
+        self._loss_sum = float(self._add_up(np.array([self._loss_sum]))[0])
 
     @property
     def loss(self) -> float:
@@ -68,11 +82,8 @@ class Monitor:
         return (self._batch - self._first_batch) * self._faces / max(self.seconds, 1e-9)
 
     def scores(self) -> Scores:
-        """Return the scores of all steps so far, each made with the parameters of its time."""
-        total = ScoreKeeper()
-        total.merge(self._all)
-        total.merge(self._window)
-        return total.compute()
+        """Return the scores of all steps once finished, each made with the parameters of its time."""
+        return self._all.compute()
 
     def _read(self, result: StepResult) -> None:
         loss, gender, age = result.read()
@@ -91,7 +102,7 @@ class Monitor:
     def _report(self) -> None:
         now = time.perf_counter()
         speed = (self._batch - self._window_start) * self._faces / max(now - self._window_started, 1e-9)
-        figures = "\t".join(f"{name}={value:.6f}" for name, value in shown(self._window.compute()).items())
+        figures = "\t".join(f"{name}={value:.6f}" for name, value in shown(self._collect()).items())
         _log.info(
             "Epoch[%d] Batch [%d-%d]\tSpeed: %.2f samples/sec\t%s",
             self._epoch,
@@ -100,9 +111,14 @@ class Monitor:
             speed,
             figures,
         )
-        self._all.merge(self._window)
-        self._window.reset()
         self._window_start, self._window_started = self._batch, now
+
+    def _collect(self) -> Scores:
+        """Return the scores of the window over all workers, and begin a new one."""
+        window = ScoreKeeper.of(self._add_up(self._window.sums()))
+        self._all.merge(window)
+        self._window.reset()
+        return window.compute()
 
     def _describe(self, loss: npt.NDArray[np.float32], keys: npt.NDArray[np.int64]) -> str:
         bad = keys[~np.isfinite(loss)]

@@ -11,20 +11,18 @@ from typing import Any
 import numpy.typing as npt
 
 from agegender.config import as_json
+from agegender.engine.backend import Backend, SetScorer, Trainable, open_backend
 from agegender.engine.commit import git_commit
 from agegender.engine.config import TrainConfig
 from agegender.engine.data import TrainingData, open_data
-from agegender.engine.dist import Workers, join_workers
 from agegender.engine.keeper import CheckpointKeeper
-from agegender.engine.losses import training_graph
-from agegender.engine.module import StepResult, TrainingModule
 from agegender.engine.monitor import Monitor
 from agegender.engine.pretrained import start_from
 from agegender.engine.schedule import Schedule
-from agegender.engine.scoring import Scorer
 from agegender.engine.start import Start, find_start
-from agegender.executor.devices import contexts
-from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.engine.states import convert_states
+from agegender.engine.step import StepResult
+from agegender.engine.workers import Workers
 from agegender.graph import ModelInfo
 from agegender.metrics import Scores
 from agegender.pipeline import LoaderConfig
@@ -38,21 +36,31 @@ class Session:
     """The parts of one training and what the loop does with them."""
 
     config: TrainConfig
-    workers: Workers
-    devices: list[Any]
+    backend: Backend
     data: TrainingData
-    module: TrainingModule
-    scorer: Scorer | None
+    module: Trainable
+    scorer: SetScorer | None
     schedule: Schedule
     keeper: CheckpointKeeper
     start: Start
     # What the place within an epoch depends on.
     setup: dict[str, Any]
 
+    @property
+    def workers(self) -> Workers:
+        """This process among those that train together."""
+        return self.backend.workers
+
     def step(self, batch: Batch, *, epoch: int, number: int) -> StepResult:
         """Train on batch ``number`` of ``epoch``."""
         seed = self.config.seed * 1_000_003 + self.module.step_count * self.workers.count + self.workers.rank
         return self.module.step(batch, lr=self.schedule.at(epoch, number), seed=seed % 2**31)
+
+    def last_rate(self, epoch: int, batch: int) -> float:
+        """Return the learning rate of the step before batch ``batch`` of ``epoch``; 0 where there was none."""
+        if batch:
+            return self.schedule.at(epoch, batch - 1)
+        return self.schedule.at(epoch - 1, self.data.train.batches_per_epoch - 1) if epoch else 0.0
 
     def validate(self, epoch: int) -> Scores | None:
         """Score on the validation set where that is due after ``epoch``: every ``eval_every`` and the last."""
@@ -76,18 +84,20 @@ class Session:
             frequent=self.config.frequent,
             faces_per_step=self.data.train.batch_size * self.workers.count,
             task=self.config.task,
+            add_up=self.workers.add_up,
         )
 
     def describe(self) -> None:
         """Log what is about to happen."""
         config, train = self.config, self.data.train
         _log.info(
-            "%s: %d faces, %d batches of %d per epoch on %s%s; %s %g, %d epochs; checkpoints in %s-NNNN",
+            "%s: %d faces, %d batches of %d per epoch on %s (%s%s); %s %g, %d epochs; checkpoints in %s-NNNN",
             config.network,
             train.samples_per_epoch,
             train.batches_per_epoch,
             train.batch_size,
-            ",".join(map(str, self.devices)),
+            ",".join(self.backend.devices),
+            self.backend.name,
             "" if self.workers.alone else f", worker {self.workers.rank} of {self.workers.count}",
             config.optimizer,
             config.lr,
@@ -101,74 +111,58 @@ def open_session(
     config: TrainConfig, augmentation: LoaderConfig, *, network_json: str, arguments: dict[str, Any]
 ) -> Iterator[Session]:
     """Make everything ready; see ``trainer.train`` for arguments and errors."""
-    mx = load_mxnet()
-    workers = join_workers(config.kvstore)
-    data: TrainingData | None = None
-    try:
-        devices = contexts(config.gpu_ids)
-        data = open_data(config, augmentation, contexts=len(devices), workers=workers)
-        inference = mx.sym.load_json(network_json)
-        setup = {"seed": config.seed, "batch": data.train.batch_size * workers.count, "data": data.digest}
-        setup |= {"balance": config.balance}
-        start = find_start(config.checkpoint_prefix, resume=config.resume, setup=setup)
-        module = _ready_module(config, inference, devices, data=data, workers=workers, start=start)
-        info = start.info or _describe_model(config, augmentation, data, arguments)
-        yield Session(
-            config=config,
-            workers=workers,
-            devices=devices,
-            data=data,
-            module=module,
-            scorer=_scorer(inference, devices, data) if workers.first else None,
-            schedule=_schedule(config, data.train.batches_per_epoch),
-            keeper=CheckpointKeeper(
-                config.checkpoint_prefix,
-                graph_json=network_json,
-                info=info,
-                save_every=config.save_every,
-                best_by=config.best_by,
-            ),
-            start=start,
-            setup=setup,
-        )
-    except BaseException:
-        workers.leave_at_once()
-        raise
-    finally:
-        if data is not None:
-            data.close()
+    with open_backend(config, network_json) as backend:
+        workers = backend.workers
+        data = open_data(config, backend.loader_config(augmentation), contexts=backend.contexts, workers=workers)
+        with data:
+            setup = {"seed": config.seed, "batch": data.train.batch_size * workers.count, "data": data.digest}
+            setup |= {"balance": config.balance}
+            start = find_start(config.checkpoint_prefix, resume=config.resume, setup=setup)
+            module = _ready_module(config, augmentation, backend, data=data, start=start)
+            info = start.info or _describe_model(config, augmentation, data, arguments)
+            yield Session(
+                config=config,
+                backend=backend,
+                data=data,
+                module=module,
+                scorer=_scorer(backend, data) if workers.first else None,
+                schedule=_schedule(config, data.train.batches_per_epoch),
+                keeper=CheckpointKeeper(
+                    config.checkpoint_prefix,
+                    graph_json=network_json,
+                    info=info,
+                    save_every=config.save_every,
+                    best_by=config.best_by,
+                ),
+                start=start,
+                setup=setup,
+            )
 
 
 def _ready_module(
-    config: TrainConfig, inference: Any, devices: list[Any], *, data: TrainingData, workers: Workers, start: Start
-) -> TrainingModule:
+    config: TrainConfig, augmentation: LoaderConfig, backend: Backend, *, data: TrainingData, start: Start
+) -> Trainable:
     """Return the module with parameters and optimizer as ``start`` has them."""
-    graph = training_graph(inference, config)
-    module = TrainingModule(graph, contexts=devices, rows=data.train.batch_size, size=data.size)
+    module = backend.trainable(augmentation, rows=data.train.batch_size, size=data.size)
     initial = module.initialise(seed=config.seed)
     if start.arrays is None and config.pretrained:
         module.set_parameters(start_from(config.pretrained, initial))
     elif start.arrays is not None:
         # Before the optimizer starts: the key-value store and the moving average copy what is there then.
         module.set_parameters(start.arrays)
+    optimizer = str(config.optimizer)
     module.start_optimizer(
-        str(config.optimizer),
-        momentum=config.mom,
-        wd=float(config.wd or 0.0),
-        kvstore=workers.kvstore,
-        workers=workers.count,
-        steps_done=start.step,
-        ema=config.ema,
+        optimizer, momentum=config.mom, wd=float(config.wd or 0.0), steps_done=start.step, ema=config.ema
     )
     if start.arrays is not None:
-        module.restore(start.arrays)
+        module.restore(
+            convert_states(start.arrays, optimizer=optimizer, lr=start.lr, source=start.engine, target=backend.name)
+        )
     return module
 
 
-def _scorer(inference: Any, devices: list[Any], data: TrainingData) -> Scorer | None:
-    if data.val is None:
-        return None
-    return Scorer(inference, contexts=devices, rows=data.val.batch_size, size=data.size)
+def _scorer(backend: Backend, data: TrainingData) -> SetScorer | None:
+    return None if data.val is None else backend.scorer(rows=data.val.batch_size, size=data.size)
 
 
 def _schedule(config: TrainConfig, batches: int) -> Schedule:

@@ -17,11 +17,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Begin at batch ``batch`` of epoch ``epoch`` (both from 0) after ``step`` steps, with ``arrays`` if resumed."""
+    """Begin at batch ``batch`` of epoch ``epoch`` (both from 0) after ``step`` steps, with ``arrays`` if resumed.
+
+    They were saved by ``engine``, whose last step had the rate ``lr``.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    engine: str = "mxnet"
+    lr: float = 0.0
     arrays: dict[str, npt.NDArray[Any]] | None = None
     info: ModelInfo | None = None
 
@@ -43,7 +48,14 @@ def find_start(prefix: Path, *, resume: bool, setup: dict[str, Any]) -> Start:
     arrays, meta = load_states(path)
     try:
         start = Start(
-            epoch=int(meta["epoch"]), batch=int(meta["batch"]), step=int(meta["step"]), arrays=arrays, info=info
+            epoch=int(meta["epoch"]),
+            batch=int(meta["batch"]),
+            step=int(meta["step"]),
+            # Not there in the first version's files.
+            engine=str(meta.get("engine", "mxnet")),
+            lr=float(meta.get("lr", 0.0)),
+            arrays=arrays,
+            info=info,
         )
         before = dict(meta["setup"])
     except (KeyError, TypeError, ValueError) as error:
@@ -62,6 +74,6 @@ def find_start(prefix: Path, *, resume: bool, setup: dict[str, Any]) -> Start:
     return start
 
 
-def place(*, epoch: int, batch: int, step: int, setup: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON part of a saved state: the next batch to train on, and ``setup``."""
-    return {"format": 1, "epoch": epoch, "batch": batch, "step": step, "setup": setup}
+def place(*, epoch: int, batch: int, step: int, engine: str, lr: float, setup: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON part of a saved state: the next batch to train on, the last step's engine and rate, ``setup``."""
+    return {"format": 1, "epoch": epoch, "batch": batch, "step": step, "engine": engine, "lr": lr, "setup": setup}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agegender.config import as_json
 from agegender.engine.config import TrainConfig
 from agegender.engine.interruption import Interruption
@@ -23,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds between drawings of the curves, so that short epochs don't spend their time on pictures.
 _DRAW_EVERY = 60.0
+# Batches after which workers ask each other whether one of them was interrupted.
+_ASK_EVERY = 10
 
 History = list[dict[str, float]]
 Draw = Callable[[History, Path], None]
@@ -77,25 +81,36 @@ class _Fit:
     def run(self) -> TrainResult:
         session, config, start = self._session, self._config, self._session.start
         batches = session.data.train.batches_per_epoch
-        with Interruption(saves=session.workers.alone) as stop:
+        with Interruption(saves=session.workers.alone or session.workers.talk) as stop:
             for epoch in range(start.epoch, config.end_epoch):
                 done = start.batch if epoch == start.epoch else 0
                 monitor = session.monitor(epoch, first_batch=done)
                 for batch in session.data.train.epoch(epoch, start_batch=done):
                     monitor.add(session.step(batch, epoch=epoch, number=done))
                     done += 1
-                    if stop.asked:
+                    if self._stops(stop, done):
                         break
                 monitor.finish()
+                session.module.settle()
                 if done < batches:
                     self._save(epoch, done)
                     return self._result(interrupted=True)
                 scores = session.validate(epoch)
                 self._note(epoch, monitor, scores)
                 self._save(epoch + 1, 0, scores)
-                if stop.asked and epoch + 1 < config.end_epoch:
+                if self._all_agree(stop) and epoch + 1 < config.end_epoch:
                     return self._result(interrupted=True)
         return self._result(interrupted=False)
+
+    def _stops(self, stop: Interruption, done: int) -> bool:
+        """Tell whether to stop after ``done`` batches; several workers only ask each other now and then."""
+        if self._session.workers.alone:
+            return stop.asked
+        return done % _ASK_EVERY == 0 and self._all_agree(stop)
+
+    def _all_agree(self, stop: Interruption) -> bool:
+        """Tell whether any worker was asked to stop: then all do, after the same batch."""
+        return bool(self._session.workers.add_up(np.array([float(stop.asked)]))[0])
 
     def _save(self, epoch: int, batch: int, scores: Scores | None = None) -> None:
         """Save what is there with ``batch`` of epoch ``epoch`` as the next one to train on."""
@@ -103,7 +118,14 @@ class _Fit:
         if not session.workers.first:
             return
         states = session.module.states()
-        meta = place(epoch=epoch, batch=batch, step=session.module.step_count, setup=session.setup)
+        meta = place(
+            epoch=epoch,
+            batch=batch,
+            step=session.module.step_count,
+            engine=session.backend.name,
+            lr=session.last_rate(epoch, batch),
+            setup=session.setup,
+        )
         # Saved within an epoch, it takes the number that the finished epoch will overwrite.
         session.keeper.save(
             epoch + 1 if batch else epoch,

@@ -107,6 +107,22 @@ class ScoreKeeper:
         self._error_sums += other._error_sums
         self._within_older += other._within_older
 
+    def sums(self) -> npt.NDArray[np.float64]:
+        """Return everything collected as one array, which adds up over keepers; see ``of``."""
+        counts = [self._faces, *self._gender_seen, *self._gender_right, *self._years_off, self._within_older]
+        return np.array([*counts, *self._error_sums], np.float64)
+
+    @classmethod
+    def of(cls, sums: npt.NDArray[np.float64]) -> ScoreKeeper:
+        """Return a keeper that has collected what ``sums`` says. Raises ValueError for an array of another length."""
+        keeper = cls()
+        if sums.shape != keeper.sums().shape:
+            raise ValueError(f"sums of shape {sums.shape} are not those of a ScoreKeeper")
+        counts, keeper._error_sums = np.rint(sums[:-3]).astype(np.int64), sums[-3:].copy()
+        keeper._faces, keeper._within_older = int(counts[0]), int(counts[-1])
+        keeper._gender_seen, keeper._gender_right, keeper._years_off = np.split(counts[1:-1], [2, 4])
+        return keeper
+
     def compute(self) -> Scores:
         """Return the figures over everything added since the last reset."""
         faces_with_age = int(self._years_off.sum())

@@ -1,0 +1,59 @@
+"""Which engine trains, where nobody has said so."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+
+from agegender.engine.config import TrainConfig
+
+
+def choose_engine(config: TrainConfig) -> tuple[str, str]:
+    """Return the engine for ``config`` and the reason for it.
+
+    ``auto``: MXNet if its build sees the GPUs asked for, else PyTorch if that does, else MXNet on the processor
+    (PyTorch where MXNet is not installed). Launchers say by their variables which one they start.
+    """
+    if config.engine != "auto":
+        return config.engine, "as asked"
+    if "DMLC_PS_ROOT_URI" in os.environ:
+        return "mxnet", "DMLC_* variables are set"
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return "torch", "torchrun's variables are set"
+    has_mxnet, has_torch = (importlib.util.find_spec(name) is not None for name in ("mxnet", "torch"))
+    if not has_mxnet or not has_torch:
+        return ("mxnet", "torch is not installed") if has_mxnet else ("torch", "mxnet is not installed")
+    words = [word.strip().lower() for word in (config.gpu_ids or "").split(",") if word.strip()]
+    if words and all(word == "cpu" for word in words):
+        return "mxnet", "on the processor the faster of the two"
+    if _driver_gpus() == 0:
+        return "mxnet", "no GPU is there"
+    wanted = max((int(word) for word in words if word.isdecimal()), default=0) + 1
+    return _among_gpus(wanted)
+
+
+def _among_gpus(wanted: int) -> tuple[str, str]:
+    """Choose where the driver has GPUs; the libraries have to be asked, which loads them."""
+    from agegender.executor.mxnet_runtime import load_mxnet
+
+    if int(load_mxnet().context.num_gpus()) >= wanted:
+        return "mxnet", "its build can use the GPU"
+    from agegender.executor.torch_runtime import load_torch
+
+    if int(load_torch().cuda.device_count()) >= wanted:
+        return "torch", "this build of mxnet can't use the GPU"
+    return "mxnet", "neither mxnet nor torch can use the GPU"
+
+
+def _driver_gpus() -> int:
+    """Return how many GPUs NVIDIA's driver sees, without loading a library of a second's weight."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value
+    return 0

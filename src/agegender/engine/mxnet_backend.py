@@ -1,0 +1,51 @@
+"""Training on MXNet's Module."""
+
+from __future__ import annotations
+
+from agegender.engine.config import TrainConfig
+from agegender.engine.dist import join_workers, leave_at_once
+from agegender.engine.losses import training_graph
+from agegender.engine.module import TrainingModule
+from agegender.engine.scoring import Scorer
+from agegender.executor.devices import contexts
+from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.pipeline.config import LoaderConfig
+
+
+class MXNetBackend:
+    """MXNet on the contexts ``config.gpu_ids``, among the workers of its launchers (see ``backend.Backend``)."""
+
+    name = "mxnet"
+
+    def __init__(self, config: TrainConfig, network_json: str) -> None:
+        mx = load_mxnet()
+        self._config = config
+        self.workers, self._kvstore = join_workers(config.kvstore)
+        try:
+            self._contexts = contexts(config.gpu_ids)
+            self._inference = mx.sym.load_json(network_json)
+        except BaseException:
+            self.leave(failed=True)
+            raise
+        self.contexts = len(self._contexts)
+        self.devices = [str(context) for context in self._contexts]
+
+    def loader_config(self, augmentation: LoaderConfig) -> LoaderConfig:
+        """Return ``augmentation``: all of it is the loader's work."""
+        return augmentation
+
+    def trainable(self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int]) -> TrainingModule:
+        """Return the network with its losses, bound to all contexts."""
+        graph = training_graph(self._inference, self._config)
+        return TrainingModule(
+            graph, contexts=self._contexts, rows=rows, size=size, kvstore=self._kvstore, workers=self.workers.count
+        )
+
+    def scorer(self, *, rows: int, size: tuple[int, int]) -> Scorer:
+        """Return a scorer on the same contexts."""
+        return Scorer(self._inference, contexts=self._contexts, rows=rows, size=size)
+
+    def leave(self, *, failed: bool) -> None:
+        """After an error, don't wait for the other workers."""
+        if failed and not self.workers.alone:
+            leave_at_once(self._kvstore)

@@ -1,0 +1,24 @@
+"""What a training step gives back, whatever engine took it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Results = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step will have computed: per face loss (n,), gender probabilities (n, 2), age (n, 1).
+
+    ``read`` waits for it: until then it is still on the device. ``labels`` (n, 2) and ``keys`` (n,) are copies: the
+    batch's own memory is used again.
+    """
+
+    read: Callable[[], Results]
+    labels: npt.NDArray[np.float32]
+    keys: npt.NDArray[np.int64]

@@ -1,0 +1,88 @@
+"""Start the processes of a training on several devices of this machine, one each, as torchrun does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+_POLL_SECONDS = 0.05
+_INTERRUPTED = 130
+
+
+def launched() -> bool:
+    """Tell whether this process was started by torchrun, or by ``launch``."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def launch(command: Sequence[str], *, processes: int) -> int:
+    """Run ``command`` in ``processes`` processes that train together and return their exit code.
+
+    When one fails the others are ended. SIGINT and SIGTERM are passed on, so that they can save; a second one ends
+    them at once.
+    """
+    environment = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+    }
+    workers: list[subprocess.Popen[bytes]] = []
+    asked = 0
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(number if asked == 1 else signal.SIGKILL)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for rank in range(processes):
+            own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            # In a session of its own: Ctrl-C of the terminal comes from us alone, and once.
+            workers.append(subprocess.Popen(list(command), env=own, start_new_session=True))
+        return _watch(workers)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _end(workers)
+
+
+def command_line() -> list[str]:
+    """Return the command that started this program."""
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def _watch(workers: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Wait for all; return the first code that is not 0, at once where a worker failed."""
+    while True:
+        codes = [worker.poll() for worker in workers]
+        failed = [code for code in codes if code not in (None, 0, _INTERRUPTED)]
+        if failed:
+            return 128 - failed[0] if failed[0] < 0 else failed[0]
+        if None not in codes:
+            return max(code for code in codes if code is not None)
+        time.sleep(_POLL_SECONDS)
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End what still runs."""
+    for worker in workers:
+        if worker.poll() is None:
+            worker.kill()
+    for worker in workers:
+        worker.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
