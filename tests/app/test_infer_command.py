@@ -71,7 +71,7 @@ def test_chinese_lines_are_those_people_know(run: Command, photo: Path) -> None:
     assert first == f"{photo}：2张人脸，图片：{run.output / 'two.jpg'}"
     for number, line in enumerate(faces, 1):
         assert re.fullmatch(rf"第{number}张人脸，位置\(\d+, \d+, \d+, \d+\), 性别：[男女], 年龄：\d+", line)
-    assert err.startswith("模型：")
+    assert err == f"模型：{run.model}，第1轮（路径{run.model}）\n"
 
 
 def test_json_and_nothing_else_on_standard_output(run: Command, photo: Path, empty: Path) -> None:

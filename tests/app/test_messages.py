@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import string
+from pathlib import Path
 
 import pytest
 
-from agegender.app.messages import TEXTS, language, say
+from agegender.app.messages import TEXTS, language, model_line, say
 from agegender.errors import UsageError
+from agegender.graph import ModelOrigin, ModelRef
 
 pytestmark = pytest.mark.quick
 
@@ -64,6 +66,21 @@ def test_lines_that_people_know() -> None:
     )
     assert say("acc", "zh", value=0.972868, n=3) == "性别准确率：0.972868"
     assert say("within3", "zh", value=0.7616279, n=3) == "年龄准确率：0.761628"
+
+
+@pytest.mark.parametrize(
+    ("origin", "english", "chinese"),
+    [
+        (ModelOrigin(kind="path", place="old/model"), "the path old/model", "路径old/model"),
+        (ModelOrigin(kind="name", name="m50", place="models"), "the model 'm50' in models", "models中的模型'm50'"),
+        (ModelOrigin(kind="run", place="runs"), "the newest run in runs", "runs中最新的训练结果"),
+        (ModelOrigin(kind="shipped", name="ssrnet"), "the shipped model 'ssrnet'", "自带的模型'ssrnet'"),
+    ],
+)
+def test_why_it_is_this_model(origin: ModelOrigin, english: str, chinese: str) -> None:
+    model = ModelRef(Path("a/model"), None, origin)
+    assert model_line(model, "en", prefix=model.prefix, epoch=7) == f"model: a/model, epoch 7 ({english})"
+    assert model_line(model, "zh", prefix=model.prefix, epoch=7) == f"模型：a/model，第7轮（{chinese}）"
 
 
 def _fields(text: str) -> set[str | None]:

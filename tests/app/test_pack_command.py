@@ -66,8 +66,8 @@ def test_packs_what_lies_under_the_root(chips: Path, capsys: pytest.CaptureFixtu
         f"{chips / 'val.rec'}: 3 faces",
         f"skipped faces, one by one: {chips / 'skipped.csv'}",
     ]
-    assert "packing: 100%" in said.err
-    assert "will be replaced" not in said.err
+    # Nobody watches a bar here, and the work is short.
+    assert said.err == ""
     assert create_dataset("--root", chips, "--output", chips, "--image_size", SIZE) == 0
     assert f"{chips / 'train.rec'} is there already; it will be replaced" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agegender.errors import UsageError
-from agegender.graph import find_model, lookup
+from agegender.graph import ModelOrigin, find_model, lookup
 from agegender.graph.lookup import known_models
 
 pytestmark = pytest.mark.quick
@@ -60,13 +60,13 @@ def test_paths(models: Path, name: str, prefix: str, epoch: int | str | None) ->
     model(Path("old,comma/model"))
     found = find_model(name)
     assert (found.prefix, found.epoch) == (Path(prefix), epoch)
-    assert found.origin.startswith("the path ")
+    assert found.origin == ModelOrigin(kind="path", place=name.rpartition(",")[0] or name)
 
 
 def test_names(models: Path) -> None:
     assert find_model("m50").prefix == models / "m50" / "m50"
     assert find_model("m50,best").epoch == "best"
-    assert find_model("m50").origin == f"the model 'm50' in {models}"
+    assert find_model("m50").origin == ModelOrigin(kind="name", name="m50", place=str(models))
     assert sorted(known_models()) == ["m50", "ssrnet"]
 
 
@@ -99,14 +99,16 @@ def test_without_a_name_it_is_the_newest_run_that_has_parameters(models: Path) -
     model(Path("runs/ssrnet/model"), epochs=(1,), when=2000)
     model(Path("runs/r50/model"), epochs=())
     found = find_model()
-    assert (found.prefix, found.epoch, found.origin) == (Path("runs/ssrnet/model"), None, "the newest run in runs")
+    assert (found.prefix, found.epoch) == (Path("runs/ssrnet/model"), None)
+    assert found.origin == ModelOrigin(kind="run", place="runs")
     model(Path("runs/m50/model"), epochs=(3,), when=3000)
     assert find_model().prefix == Path("runs/m50/model")
 
 
 def test_without_a_name_and_a_run_it_is_the_shipped_model(models: Path) -> None:
     found = find_model(runs="runs")
-    assert (found.prefix, found.origin) == (models / "ssrnet" / "ssrnet", "the shipped model 'ssrnet'")
+    assert found.prefix == models / "ssrnet" / "ssrnet"
+    assert found.origin == ModelOrigin(kind="shipped", name="ssrnet")
 
 
 def test_without_anything_it_says_where_it_looked(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import NoReturn
 
 import agegender
+from agegender.app.messages import DEFAULT, language
+from agegender.app.notes import NoteFormatter
 from agegender.errors import AgeGenderError
 
 # command: (module with ``add_arguments`` and ``main``, what it does)
@@ -48,7 +50,7 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
     """Parse ``arguments`` for ``command``, run it and return its exit code. Errors become one line on stderr."""
     module = importlib.import_module(COMMANDS[command][0])
     args = _parser(module, prog=prog).parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _log_to_stderr(args)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly
     try:
@@ -78,6 +80,13 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
             raise
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _log_to_stderr(args: argparse.Namespace) -> None:
+    """Let the user see what the rooms log, in the command's language; a command without ``--lang`` speaks English."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(NoteFormatter(language(args.lang) if hasattr(args, "lang") else DEFAULT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _parser(module: ModuleType, *, prog: str) -> argparse.ArgumentParser:

@@ -109,14 +109,13 @@ def _check(config: EvalConfig) -> None:
 
 
 def _open_model(config: EvalConfig, lang: str) -> Checkpoint:
-    from agegender.app.messages import say
+    from agegender.app.messages import model_line
     from agegender.graph.checkpoint import load_checkpoint
     from agegender.graph.lookup import find_model
 
     model = find_model(config.model)
     checkpoint = load_checkpoint(model.prefix, model.epoch)
-    line = say("model", lang, prefix=checkpoint.prefix, epoch=checkpoint.epoch, origin=model.origin)
-    print(line, file=sys.stderr)
+    print(model_line(model, lang, prefix=checkpoint.prefix, epoch=checkpoint.epoch), file=sys.stderr)
     missing = {"gender_softmax_output", "age_output"} - set(checkpoint.graph.outputs())
     if missing:
         there = ", ".join(checkpoint.graph.outputs())

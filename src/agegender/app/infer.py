@@ -181,14 +181,14 @@ def _unlike(photos: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def _open(config: InferConfig, *, lang: str) -> Predictor:
-    from agegender.app.messages import say
+    from agegender.app.messages import model_line
     from agegender.graph.checkpoint import resolve_epoch
     from agegender.graph.info import read_info
     from agegender.graph.lookup import find_model
 
     model = find_model(config.model)
     epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
-    _say(say("model", lang, prefix=model.prefix, epoch=epoch, origin=model.origin), sys.stderr)
+    _say(model_line(model, lang, prefix=model.prefix, epoch=epoch), sys.stderr)
     from agegender.deploy.predict import open_predictor
 
     return open_predictor(

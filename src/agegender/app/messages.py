@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import locale
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agegender.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agegender.graph.lookup import ModelRef
 
 LANGUAGES = ("en", "zh")
 DEFAULT = "en"
@@ -20,6 +25,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "male": "male",
         "unknown": "unknown",
         "model": "model: {prefix}, epoch {epoch} ({origin})",
+        "model_path": "the path {place}",
+        "model_name": "the model {name!r} in {place}",
+        "model_run": "the newest run in {place}",
+        "model_shipped": "the shipped model {name!r}",
         "data": "data: {path} ({faces} faces, {crop})",
         "crop_template": "crop template {template!r}",
         "crop_unnamed": "crop template not written down, taken for the model's",
@@ -55,6 +64,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "male": "男",
         "unknown": "未知",
         "model": "模型：{prefix}，第{epoch}轮（{origin}）",
+        "model_path": "路径{place}",
+        "model_name": "{place}中的模型{name!r}",
+        "model_run": "{place}中最新的训练结果",
+        "model_shipped": "自带的模型{name!r}",
         "data": "数据：{path}（{faces}张人脸，{crop}）",
         "crop_template": "裁剪模板{template!r}",
         "crop_unnamed": "没有写明裁剪模板，按模型的模板处理",
@@ -107,3 +120,9 @@ def language(flag: str | None = None) -> str:
 def say(key: str, lang: str, **values: Any) -> str:
     """Return the text ``key`` in ``lang`` with ``values`` filled in. KeyError for a text that isn't in the table."""
     return TEXTS[lang][key].format(**values)
+
+
+def model_line(model: ModelRef, lang: str, *, prefix: Path, epoch: int) -> str:
+    """Return the line that says which checkpoint is used, and why ``find_model`` took this model."""
+    origin = say(f"model_{model.origin.kind}", lang, name=model.origin.name, place=model.origin.place)
+    return say("model", lang, prefix=prefix, epoch=epoch, origin=origin)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from agegender.config import add_options, collect, option
 from agegender.dataset.config import PackConfig
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from agegender.dataset.report import PackReport
     from agegender.dataset.sources import Source
     from agegender.face.detector import Detector
@@ -47,6 +45,7 @@ TEXTS = {
         "drawn": "these faces are synthetic (drawn): a network trained on them knows nothing about people",
         "comparing": "looking for duplicates",
         "packing": "packing",
+        "so_far": "{phase}: {done:,} of {total:,} ({share:.0%})",
         "resume": "nothing is lost: the same command with --resume goes on from here",
     },
     "zh": {
@@ -66,6 +65,7 @@ TEXTS = {
         "drawn": "这些人脸是绘制的（synthetic）：用它们训练的网络不适用于真人",
         "comparing": "查重",
         "packing": "打包",
+        "so_far": "{phase}：{done:,}/{total:,}（{share:.0%}）",
         "resume": "进度已保存：用同样的命令加 --resume 继续",
     },
 }
@@ -124,6 +124,7 @@ def open_detector() -> Detector:
 
 
 def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> PackReport:
+    from agegender.app.progress import open_progress
     from agegender.dataset.gather import gather_faces
     from agegender.dataset.journal import PARTIAL
     from agegender.dataset.manifest import old_files
@@ -134,7 +135,7 @@ def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> 
         print(texts["replace"].format(path=output / "train.rec"), file=sys.stderr)
     faces = gather_faces(sources, Path(config.root))
     try:
-        with _progress(texts) as progress:
+        with closing(open_progress(texts)) as progress:
             return pack(
                 faces.samples,
                 config,
@@ -150,30 +151,6 @@ def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> 
             # A write that fails on a full disk does not know its file.
             raise OSError(error.errno, error.strerror, str(output)) from error
         raise
-
-
-@contextmanager
-def _progress(texts: dict[str, str]) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what takes (phase, done, total) and draws a bar per phase on standard error."""
-    from tqdm import tqdm
-
-    bars: dict[str, tqdm[NoReturn]] = {}
-    # In a log file a bar is a line: one in ten seconds is enough there.
-    pause = 0.2 if sys.stderr.isatty() else 10.0
-
-    def show(phase: str, done: int, total: int) -> None:
-        if phase not in bars:
-            # What a resumed run had does not count for the speed.
-            bars[phase] = tqdm(
-                desc=texts[phase], initial=done, total=total, file=sys.stderr, mininterval=pause, dynamic_ncols=True
-            )
-        bars[phase].update(done - bars[phase].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def _say_what_to_put(config: PackCommand, texts: dict[str, str], *, prog: str) -> None:

@@ -16,7 +16,7 @@ from agegender.graph.checkpoint import (
     symbol_path,
     write_info,
 )
-from agegender.graph.lookup import ModelRef, find_model
+from agegender.graph.lookup import ModelOrigin, ModelRef, find_model
 from agegender.graph.node import Node
 from agegender.graph.params import load_params, save_params
 from agegender.graph.symbol import Graph
@@ -25,6 +25,7 @@ __all__ = [
     "Checkpoint",
     "Graph",
     "ModelInfo",
+    "ModelOrigin",
     "ModelRef",
     "Node",
     "builtin_json",

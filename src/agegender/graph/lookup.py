@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import agegender
 from agegender.errors import UsageError
@@ -17,13 +18,26 @@ MODELS_VARIABLE = "AGEGENDER_MODELS"
 _SYMBOL = "-symbol.json"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelOrigin:
+    """Why it is this model, for a program to put into words.
+
+    By ``kind``: the path ``place`` was given, the model ``name`` lies in ``place``, it is the newest run in ``place``,
+    or the shipped ``name``.
+    """
+
+    kind: Literal["path", "name", "run", "shipped"]
+    name: str = ""
+    place: str = ""
+
+
 @dataclass(frozen=True)
 class ModelRef:
-    """Where a model lies: its prefix, the epoch asked for (None: the best), and in words why it was this one."""
+    """Where a model lies: its prefix, the epoch asked for (None: the best), and why it was this one."""
 
     prefix: Path
     epoch: int | str | None
-    origin: str
+    origin: ModelOrigin
 
 
 def find_model(name: str | None = None, *, runs: Path | str = "runs") -> ModelRef:
@@ -38,10 +52,11 @@ def find_model(name: str | None = None, *, runs: Path | str = "runs") -> ModelRe
     text, epoch = _split(name)
     prefix, epoch_of_file = _as_path(Path(text).expanduser())
     if prefix is not None:
-        return ModelRef(prefix, epoch if epoch is not None else epoch_of_file, f"the path {text}")
+        return ModelRef(prefix, epoch if epoch is not None else epoch_of_file, ModelOrigin(kind="path", place=text))
     models = known_models()
     if text in models:
-        return ModelRef(models[text], epoch, f"the model {text!r} in {models[text].parent.parent}")
+        place = str(models[text].parent.parent)
+        return ModelRef(models[text], epoch, ModelOrigin(kind="name", name=text, place=place))
     trained = sorted(path.name.removesuffix(_SYMBOL) for path in Path(runs, text).glob(f"*{_SYMBOL}"))
     close = [str(Path(runs, text, trained[0]))] if trained else difflib.get_close_matches(text, models, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -80,10 +95,10 @@ def model_folders() -> Iterator[Path]:
 def _default(runs: Path) -> ModelRef:
     newest = _newest_run(runs)
     if newest is not None:
-        return ModelRef(newest, None, f"the newest run in {runs}")
+        return ModelRef(newest, None, ModelOrigin(kind="run", place=str(runs)))
     models = known_models()
     if DEFAULT_MODEL in models:
-        return ModelRef(models[DEFAULT_MODEL], None, f"the shipped model {DEFAULT_MODEL!r}")
+        return ModelRef(models[DEFAULT_MODEL], None, ModelOrigin(kind="shipped", name=DEFAULT_MODEL))
     places = ", ".join(str(folder) for folder in model_folders())
     raise UsageError(f"there is no model: nothing was trained in {runs}, and no {DEFAULT_MODEL!r} lies in {places}")
 
