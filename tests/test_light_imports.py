@@ -51,3 +51,15 @@ except SystemExit as done:
     assert done.code == 0
 """
     assert loaded_by(root, code, HEAVY) == ""
+
+
+def test_the_torch_executor_needs_no_mxnet(root: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    code = """
+import numpy as np
+from agegender.executor import open_executor
+from agegender.graph import load_checkpoint
+executor = open_executor(load_checkpoint("models/ssrnet/ssrnet"), engine="torch", gpu_ids="cpu")
+assert executor.forward(np.zeros((1, 3, 64, 64), np.float32))["age_output"].shape == (1, 1)
+"""
+    assert loaded_by(root, code, HEAVY) == "torch"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +154,32 @@ def test_without_symbols_the_packaged_graph_serves(
     assert packaged.config == built.config
     with pytest.raises(UsageError, match="embedding, width: only the network's defaults come"):
         build_network(TrainConfig(network=network, head=head, embedding=32, width=2.0))
+
+
+def test_without_mxnet_nothing_is_built_from_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mxnet" else found(name))
+    assert find_symbols() is None
+    assert build_network(TrainConfig(network="r50")).graph_json == builtin_json("r50")
+
+
+def test_several_devices_train_in_a_process_each(faces: Path, root: Path) -> None:
+    flags = ["--network", "ssrnet", "--engine", "torch", "--gpu_ids", "cpu,cpu", "--data_dir", str(faces)]
+    flags += ["--batch_size", "4", "--end_epoch", "1", "--frequent", "2"]
+    done = subprocess.run([sys.executable, root / "train.py", *flags], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "engine: torch (as asked)"
+    assert "16 faces, 2 batches of 4 per epoch on cpu (torch, worker 0 of 2)" in lines[1]
+    assert sum(bool(re.fullmatch(LINE, line)) for line in lines) == 1
+    assert done.stdout.startswith("best: runs/ssrnet/model,1 (acc ")
+    assert load_checkpoint("runs/ssrnet/model").params
+
+
+def test_a_device_that_is_not_there_is_named_once(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(faces, "--engine", "torch", "--gpu_ids", "8,9") == 2
+    error = capsys.readouterr().err
+    assert "error: GPU 8 is not there; this machine has" in error and error.count("\n") == 1
 
 
 def test_defaults_people_know() -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agegender.app.named_files import check_diagram, check_outputs, spare_inputs
 from agegender.config import add_options, collect, option
 from agegender.errors import DataError, UsageError
+from agegender.executor import ENGINES
 
 if TYPE_CHECKING:
     from agegender.app.eval_faces import FaceSet, ModelCrop
@@ -26,7 +28,6 @@ examples:
   %(prog)s --model ssrnet --data dataset/test.rec --csv faces.csv --plot ages.png
   %(prog)s --model runs/m50/model,12 --data photos.txt   photos path,gender,age: found, warped, scored
 """
-PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp")
 TABLES = ("group", "source", "age", "gender")
 
 
@@ -42,6 +43,7 @@ class EvalConfig:
     data: str = option("dataset/val.rec", help="records (.rec), or a list path,gender,age (.txt, .csv)", metavar="FILE")
     batch_size: int = option(128, help="faces that go through the net at once", metavar="N")
     gpu_ids: str | None = option(None, help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)", metavar="IDS")
+    engine: str = option("auto", choices=("auto", *ENGINES), help="what runs the net; auto: as in train")
     flip: bool = option(False, help="average over each face and its mirror image")
     by: tuple[str, ...] = option(("group",), help="tables to print where that is known: group, source, age, gender")
     csv: str | None = option(None, help="write the result of every face", metavar="FILE")
@@ -58,6 +60,11 @@ class EvalConfig:
     )
     lang: str | None = option(None, help="language: en or zh (default: the locale's)", choices=("en", "zh"))
 
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The files to write, by flag."""
+        return {flag: value for flag, value in (("--csv", self.csv), ("--plot", self.plot)) if value}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
@@ -72,8 +79,8 @@ def main(args: argparse.Namespace) -> int:
 
     config = collect(EvalConfig, args)
     lang = language(config.lang)
-    _check(config)
-    checkpoint = _open_model(config, lang)
+    check_options(config)
+    checkpoint = open_model(config, lang)
     faces = _open_faces(config, model_crop(checkpoint), lang)
     results = _score(faces, checkpoint, config, lang)
     for line in _left_out(faces, lang):
@@ -94,32 +101,52 @@ def main(args: argparse.Namespace) -> int:
     return 1 if faces.losses.skipped else 0
 
 
-def _check(config: EvalConfig) -> None:
+def check_options(config: EvalConfig) -> None:
     """Refuse what can't work before anything is computed."""
     if config.batch_size < 1:
         raise UsageError(f"--batch_size {config.batch_size} is not 1 or more")
     for name in config.by:
         if name not in TABLES:
             raise UsageError(f"--by {name!r} is none of {', '.join(TABLES)}")
-    if config.plot and Path(config.plot).suffix.lower() not in PICTURES:
-        raise UsageError(f"--plot {config.plot!r}: the name must end in {', '.join(PICTURES)}")
-    for flag, value in (("--csv", config.csv), ("--plot", config.plot)):
-        if value and not Path(value).parent.is_dir():
-            raise UsageError(f"{flag} {value!r}: there is no folder {str(Path(value).parent)!r}")
+    if config.plot:
+        check_diagram("--plot", config.plot)
+    check_outputs(config.outputs)
+    spare_inputs(config.outputs, _data_files(Path(config.data)), role="which --data reads")
 
 
-def _open_model(config: EvalConfig, lang: str) -> Checkpoint:
+def _data_files(path: Path) -> Iterator[Path]:
+    """Yield what is read of ``--data``: a list, or records and what lies beside them."""
+    from agegender.recordio import find_shards
+    from agegender.recordio.index import index_path
+    from agegender.recordio.shards import set_json
+
+    if not _is_records(path):
+        yield path
+        return
+    for file in find_shards(path):
+        yield from (file, index_path(file), set_json(file), set_json(file).with_suffix(".csv"))
+
+
+def _is_records(path: Path) -> bool:
+    return path.suffix == ".rec" or "*" in path.name
+
+
+def open_model(config: EvalConfig, lang: str) -> Checkpoint:
     from agegender.app.messages import model_line
-    from agegender.graph.checkpoint import load_checkpoint
+    from agegender.graph.checkpoint import load_checkpoint, params_path, symbol_path
+    from agegender.graph.info import info_path
     from agegender.graph.lookup import find_model
 
     model = find_model(config.model)
     checkpoint = load_checkpoint(model.prefix, model.epoch)
-    print(model_line(model, lang, prefix=checkpoint.prefix, epoch=checkpoint.epoch), file=sys.stderr)
+    prefix = checkpoint.prefix
+    files = [symbol_path(prefix), params_path(prefix, checkpoint.epoch), info_path(prefix)]
+    spare_inputs(config.outputs, files, role="which belongs to the model")
+    print(model_line(model, lang, prefix=prefix, epoch=checkpoint.epoch), file=sys.stderr)
     missing = {"gender_softmax_output", "age_output"} - set(checkpoint.graph.outputs())
     if missing:
         there = ", ".join(checkpoint.graph.outputs())
-        raise UsageError(f"{checkpoint.prefix} has no output {', '.join(sorted(missing))} (it has {there})")
+        raise UsageError(f"{prefix} has no output {', '.join(sorted(missing))} (it has {there})")
     return checkpoint
 
 
@@ -128,7 +155,7 @@ def _open_faces(config: EvalConfig, crop: ModelCrop, lang: str) -> FaceSet:
     from agegender.app.messages import say
 
     path = Path(config.data)
-    if path.suffix == ".rec" or "*" in path.name:
+    if _is_records(path):
         faces, how = _open_records(config, path, crop, lang)
     else:
         faces, how = _open_list(config, path, crop, lang)
@@ -154,7 +181,7 @@ def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) ->
     if info is not None and info.body != "jpeg":
         raise DataError(f"{info.path}: the records hold {info.body}, not images")
     order = config.label_order or (info.labels if info is not None else "gender,age")
-    other = _other_template(info, crop)
+    other = other_template(info, crop)
     if other is not None and not config.recrop:
         raise UsageError(f"{path} is in the crop template {other}; --recrop finds and warps the faces anew")
     if other is not None:
@@ -168,7 +195,7 @@ def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) ->
     return faces, say("synthetic", lang, crop=how) if info.synthetic else how
 
 
-def _other_template(info: SetInfo | None, crop: ModelCrop) -> str | None:
+def other_template(info: SetInfo | None, crop: ModelCrop) -> str | None:
     """Return in words how the set's template differs from the model's; None where it doesn't, or nobody knows."""
     import numpy as np
 
@@ -194,6 +221,7 @@ def _open_list(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tu
     samples = read_list(path)
     if not samples:
         raise DataError(f"{path} names no face")
+    spare_inputs(config.outputs, (sample.path for sample in samples), role="which --data reads")
     name = None if crop.template is None else crop.template.name
     others = sorted({sample.template for sample in samples if sample.template} - {name})
     if others and not config.recrop:
@@ -234,10 +262,12 @@ def _score(faces: FaceSet, checkpoint: Checkpoint, config: EvalConfig, lang: str
 
     from agegender.app.eval_report import Results
     from agegender.executor import open_executor
+    from agegender.executor.choice import choose_engine
     from agegender.face.preprocess import to_input
     from agegender.labels import MALE
 
-    executor = open_executor(checkpoint, gpu_ids=config.gpu_ids)
+    engine, _ = choose_engine(config.engine, config.gpu_ids)
+    executor = open_executor(checkpoint, engine=engine, gpu_ids=config.gpu_ids)
     views = (slice(None), slice(None, None, -1)) if config.flip else (slice(None),)
     rows, labels, male, age = [], [], [], []
     for batch in _progress(faces, lang):

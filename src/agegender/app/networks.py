@@ -96,7 +96,9 @@ def fill_in(config: TrainConfig, defaults: Any) -> TrainConfig:
 
 
 def find_symbols() -> ModuleType | None:
-    """Return the module ``symbols`` of the checkout, None for an installed package."""
+    """Return the module ``symbols`` of the checkout; None for an installed package, and without MXNet to build with."""
+    if importlib.util.find_spec("mxnet") is None:
+        return None
     root = Path(__file__).resolve().parents[3]
     if (root / "symbols" / "registry.py").is_file() and str(root) not in sys.path:
         sys.path.append(str(root))
@@ -114,6 +116,6 @@ def _packaged(config: TrainConfig, given: dict[str, Any]) -> str:
     if changed or given:
         raise UsageError(
             f"{', '.join([*changed, *given])}: only the network's defaults come with the package; "
-            "a checkout, which has symbols/, builds others"
+            "a checkout, which has symbols/, builds others (with mxnet)"
         )
     return builtin_json(config.network if config.head == defaults.head else f"{config.network}-{config.head}")

@@ -39,17 +39,16 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; 130 after Ctrl-C, 1 where records were lost."""
     # Before mxnet, whose threads load_mxnet sets.
     from agegender.app.networks import build_network
-    from agegender.engine.choice import choose_engine
     from agegender.engine.torch_launch import command_line, launch, launched
+    from agegender.executor.choice import choose_engine
 
     config, augmentation = collect(TrainConfig, args), collect(LoaderConfig, args)
-    engine, reason = choose_engine(config)
+    engine, reason = choose_engine(config.engine, config.gpu_ids)
     config = replace(config, engine=engine)
-    devices = [word for word in (config.gpu_ids or "").split(",") if word.strip()]
+    if engine == "torch" and not launched() and (processes := _processes(config.gpu_ids)) > 1:
+        return launch(command_line(), processes=processes)
     if not launched() or os.environ["RANK"] == "0":
         _log.info("engine: %s (%s)", engine, reason)
-    if engine == "torch" and len(devices) > 1 and not launched():
-        return launch(command_line(), processes=len(devices))
     network = build_network(config)
     from agegender.engine import train
 
@@ -60,6 +59,15 @@ def main(args: argparse.Namespace) -> int:
     if result.interrupted:
         return INTERRUPTED
     return 1 if result.skipped else 0
+
+
+def _processes(gpu_ids: str | None) -> int:
+    """Return how many processes PyTorch trains in: one for each device asked for. DeviceError where one isn't there."""
+    if gpu_ids is None or "," not in gpu_ids:
+        return 1
+    from agegender.executor.torch_runtime import torch_devices
+
+    return len(torch_devices(gpu_ids))
 
 
 def _draw(history: list[dict[str, float]], path: Path) -> None:

@@ -14,6 +14,7 @@ from agegender.deploy.mtcnn import open_mtcnn
 from agegender.errors import CheckpointError, UsageError
 from agegender.executor import open_executor
 from agegender.executor.base import Executor
+from agegender.executor.choice import choose_engine
 from agegender.face.align import warp
 from agegender.face.detector import Detection, Detector
 from agegender.face.preprocess import resize_crop, to_input
@@ -136,7 +137,8 @@ def open_predictor(
     if template is not None:
         get_template(template)
     checkpoint = load_checkpoint(prefix, epoch)
-    executor = open_executor(checkpoint, gpu_ids=gpu_ids)
+    engine, _ = choose_engine("auto", gpu_ids)
+    executor = open_executor(checkpoint, engine=engine, gpu_ids=gpu_ids)
     finder = None
     if detector == "mtcnn":
         finder = open_mtcnn(thresholds=thresholds, min_face=min_face, gpu_ids=gpu_ids or "cpu")

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from agegender.engine.choice import choose_engine
 from agegender.engine.config import TrainConfig
 from agegender.engine.step import StepResult
 from agegender.engine.workers import Workers
+from agegender.executor.choice import choose_engine
 from agegender.metrics import Scores
 from agegender.pipeline.batch import Batch
 from agegender.pipeline.config import LoaderConfig
@@ -53,7 +53,7 @@ class Trainable(Protocol):
         ...
 
     def states(self) -> Arrays:
-        """Return all that a training needs to go on: parameters, ``opt0:arg:...``, ``ema:arg:...``."""
+        """Return all that a training needs to go on: parameters, ``opt0:NAME``, ``ema:arg:...``."""
         ...
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -101,7 +101,7 @@ def open_backend(config: TrainConfig, network_json: str) -> Iterator[Backend]:
     Raises DeviceError for a library or device that is not there, UsageError for workers that can't be joined.
     """
     backend: Backend
-    if choose_engine(config)[0] == "torch":
+    if choose_engine(config.engine, config.gpu_ids)[0] == "torch":
         from agegender.engine.torch_backend import TorchBackend
 
         backend = TorchBackend(config, network_json)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from agegender.config import option
 from agegender.errors import UsageError
+from agegender.executor import ENGINES
 
-ENGINES = ("auto", "mxnet", "torch")
 PRECISIONS = ("auto", "fp32", "bf16")
 AGE_LOSSES = ("ce", "dldl", "meanvar", "mae", "mse")
 TASKS = ("both", "age", "gender")
@@ -26,7 +26,7 @@ class TrainConfig:
     gpu_ids: str | None = option(None, help="GPUs, such as 0 or 0,1; cpu for none (default: GPU 0 if there is one)")
     engine: str = option(
         "auto",
-        choices=ENGINES,
+        choices=("auto", *ENGINES),
         help="what trains: mxnet or torch; auto: mxnet if it can use the GPUs asked for, else torch if that can, else "
         "mxnet on the processor (torch where mxnet is not installed)",
     )

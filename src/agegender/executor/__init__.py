@@ -10,7 +10,7 @@ from agegender.graph.checkpoint import Checkpoint, params_path
 
 __all__ = ["ENGINES", "Executor", "open_executor"]
 
-ENGINES = ("mxnet",)
+ENGINES = ("mxnet", "torch")
 
 
 def open_executor(
@@ -23,8 +23,16 @@ def open_executor(
     """
     if engine not in ENGINES:
         raise UsageError(f"unknown executor {engine!r} ({', '.join(ENGINES)})")
+    path = params_path(checkpoint.prefix, checkpoint.epoch)
+    if engine == "torch":
+        from agegender.executor.torch_runtime import torch_devices
+
+        # First, so that a machine without PyTorch is told how to get it.
+        devices = torch_devices(gpu_ids)
+        from agegender.executor.torch_executor import TorchExecutor
+
+        return TorchExecutor(checkpoint.graph, checkpoint.params, devices=devices, source=path)
     from agegender.executor.devices import contexts
     from agegender.executor.mxnet_executor import MXNetExecutor
 
-    path = params_path(checkpoint.prefix, checkpoint.epoch)
     return MXNetExecutor(checkpoint.graph, checkpoint.params, contexts=contexts(gpu_ids), source=path)

@@ -1,4 +1,4 @@
-"""Which devices MXNet computes on."""
+"""Which devices a user gets."""
 
 from __future__ import annotations
 
@@ -20,19 +20,28 @@ def contexts(gpu_ids: str | Sequence[int] | None = None) -> list[Any]:
     there, a number given twice and anything that is no number.
     """
     mx = load_mxnet()
-    there = int(mx.context.num_gpus())
+    numbers = chosen_gpus(gpu_ids, there=int(mx.context.num_gpus()), library="MXNet")
+    return [mx.cpu(position) if number is None else mx.gpu(number) for position, number in enumerate(numbers)]
+
+
+def chosen_gpus(gpu_ids: str | Sequence[int] | None, *, there: int, library: str) -> list[int | None]:
+    """Return the numbers of the GPUs that ``gpu_ids`` means, None for the processor (see ``contexts``).
+
+    ``there`` is how many GPUs ``library``, which the messages name, can use.
+    """
     words = _words(gpu_ids)
     if not words:
         if there:
-            return [mx.gpu(0)]
+            return [0]
         _log.info("no GPU is there: computing on the processor (CPU)")
-        return [mx.cpu()]
+        return [None]
     if all(word == "cpu" for word in words):
-        return [mx.cpu(position) for position in range(len(words))]
-    numbers = [_number(word, there) for word in words]
+        return [None] * len(words)
+    listed = _listed(there, library)
+    numbers = [_number(word, there, listed) for word in words]
     if len(set(numbers)) != len(numbers):
         raise DeviceError(f"--gpu_ids {','.join(words)} names a GPU twice")
-    return [mx.gpu(number) for number in numbers]
+    return list(numbers)
 
 
 def _words(gpu_ids: str | Sequence[int] | None) -> list[str]:
@@ -42,17 +51,15 @@ def _words(gpu_ids: str | Sequence[int] | None) -> list[str]:
     return [part.strip().lower() for part in parts if part.strip()]
 
 
-def _number(word: str, there: int) -> int:
+def _number(word: str, there: int, listed: str) -> int:
     if not word.isdecimal():
-        raise DeviceError(
-            f"{word!r} is no GPU: --gpu_ids takes numbers (0,1) or cpu; this machine has {_listed(there)}"
-        )
+        raise DeviceError(f"{word!r} is no GPU: --gpu_ids takes numbers (0,1) or cpu; this machine has {listed}")
     if int(word) >= there:
-        raise DeviceError(f"GPU {word} is not there; this machine has {_listed(there)}")
+        raise DeviceError(f"GPU {word} is not there; this machine has {listed}")
     return int(word)
 
 
-def _listed(there: int) -> str:
+def _listed(there: int, library: str) -> str:
     if there == 0:
-        return "no GPU that this build of MXNet can use"
+        return f"no GPU that this build of {library} can use"
     return "GPU 0" if there == 1 else f"GPUs 0 to {there - 1}"

@@ -147,7 +147,7 @@ class Augmenter:
 
 def mirrored(slots: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.bool_]:
     """Return (n,) which faces are mirrored: half of them."""
-    return uniform(slots, seed=seed, epoch=epoch, streams=(MIRROR,))[0] < 0.5
+    return np.asarray(uniform(slots, seed=seed, epoch=epoch, streams=(MIRROR,))[0] < 0.5)
 
 
 def cut_boxes(

@@ -1,4 +1,4 @@
-"""Which engine trains, where nobody has said so."""
+"""Which engine computes, where nobody has said so."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import ctypes
 import importlib.util
 import os
 
-from agegender.engine.config import TrainConfig
 
-
-def choose_engine(config: TrainConfig) -> tuple[str, str]:
-    """Return the engine for ``config`` and the reason for it.
+def choose_engine(engine: str, gpu_ids: str | None) -> tuple[str, str]:
+    """Return the engine (mxnet or torch) that ``engine`` and ``gpu_ids`` mean, and the reason for it.
 
     ``auto``: MXNet if its build sees the GPUs asked for, else PyTorch if that does, else MXNet on the processor
     (PyTorch where MXNet is not installed). Launchers say by their variables which one they start.
     """
-    if config.engine != "auto":
-        return config.engine, "as asked"
+    if engine != "auto":
+        return engine, "as asked"
     if "DMLC_PS_ROOT_URI" in os.environ:
         return "mxnet", "DMLC_* variables are set"
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
@@ -24,7 +22,7 @@ def choose_engine(config: TrainConfig) -> tuple[str, str]:
     has_mxnet, has_torch = (importlib.util.find_spec(name) is not None for name in ("mxnet", "torch"))
     if not has_mxnet or not has_torch:
         return ("mxnet", "torch is not installed") if has_mxnet else ("torch", "mxnet is not installed")
-    words = [word.strip().lower() for word in (config.gpu_ids or "").split(",") if word.strip()]
+    words = [word.strip().lower() for word in (gpu_ids or "").split(",") if word.strip()]
     if words and all(word == "cpu" for word in words):
         return "mxnet", "on the processor the faster of the two"
     if _driver_gpus() == 0:
