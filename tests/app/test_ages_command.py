@@ -57,12 +57,58 @@ def test_the_training_records_where_there_is_no_list(capsys: pytest.CaptureFixtu
 def test_named_lists_and_records_together(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.csv").write_text("a.jpg,0,30\n")
     write_records(Path("x.rec"))
-    arguments = ["--list", "mine.csv", "--list", "mine.csv", "--rec", "x.rec", "--label_order", "age,gender"]
+    Path("more.csv").write_text("path,gender,age,source\nb.jpg,0,40,mine\n")
+    arguments = ["--list", "mine.csv", "--list", "more.csv", "--rec", "x.rec", "--label_order", "age,gender"]
     assert main(["ages", "--lang", "en", *arguments, "--output", "x.svg"]) == 0
     out = capsys.readouterr().out
     assert "mine: 2 faces (female 2," in out
     assert "x: 3 faces (female 0, male 0, gender unknown 3)" in out
     assert Path("x.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--list", "l2.txt", "--list", "l2.txt"], "l2.txt is given twice; it is counted once"),
+        (
+            ["--list", "l2.txt", "--list", "dataset/../l2.txt"],
+            "dataset/../l2.txt is the same file as l2.txt; it is counted once",
+        ),
+        (["--list", "l2.txt", "--list", "link.txt"], "link.txt is the same file as l2.txt; it is counted once"),
+        (["--rec", "l2.rec", "--rec", "./dataset/../l2.rec"], "dataset/../l2.rec is the same file as l2.rec; "),
+        (["--rec", "s.rec", "--rec", "s-0000*.rec"], "s-0000*.rec is the same file as s.rec; it is counted once"),
+    ],
+)
+def test_a_file_that_is_given_twice_is_counted_once(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("l2.txt").write_text("a.jpg,0,30\nb.jpg,1,40\nc.jpg,1,50\n")
+    Path("link.txt").symlink_to("l2.txt")
+    write_records(Path("l2.rec"))
+    write_records(Path("s-00000-of-00001.rec"))
+    assert main(["ages", "--lang", "en", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert "total: 3 faces" in captured.out.splitlines()
+    [line] = captured.err.splitlines()
+    assert line.startswith(said)
+
+
+def test_a_file_that_is_given_twice_is_said_in_chinese(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("l2.txt").write_text("a.jpg,0,30\n")
+    assert main(["ages", "--lang", "zh", "--list", "l2.txt", "--list", "l2.txt"]) == 0
+    captured = capsys.readouterr()
+    assert "合计：1张人脸" in captured.out.splitlines()
+    assert captured.err == "l2.txt重复给出，只计一次\n"
+
+
+def test_chinese_where_standard_output_has_none(root: Path) -> None:
+    """A console of another script gets escapes, not a traceback."""
+    Path("dataset/A_list.txt").write_text("a.jpg,0,30\n")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, str(root / "show_age_distribution.py"), "--lang", "zh"]
+    result = subprocess.run(command, capture_output=True, env=environment, timeout=120, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.splitlines()[0].startswith(rb"A\uff1a1\u5f20\u4eba\u8138")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +121,10 @@ def test_named_lists_and_records_together(capsys: pytest.CaptureFixture[str]) ->
         (["--list", "bad.csv"], 1, "bad.csv:1: age 'x' is not a number"),
         (["--output", "a.bmp"], 2, "--output 'a.bmp': the name must end in .png"),
         (["--output", "no/a.png"], 2, "--output 'no/a.png': there is no folder 'no'"),
+        (["--output", "dataset"], 2, "--output 'dataset' is a folder; name a file"),
+        (["--list", "l.svg", "--output", "./l.svg"], 2, "--output './l.svg' would overwrite 'l.svg', which is counted"),
+        (["--rec", "s.rec", "--rec", "s-00001-of-00002.rec"], 2, "is in --rec 's.rec' already"),
+        (["--rec", "s-00001-of-00002.rec", "--rec", "s.rec"], 2, "is in --rec 's-00001-of-00002.rec' already"),
     ],
 )
 def test_errors_are_one_line(
@@ -82,6 +132,9 @@ def test_errors_are_one_line(
 ) -> None:
     Path("empty.csv").write_text("path,gender,age\n")
     Path("bad.csv").write_text("a.jpg,0,x\n")
+    Path("l.svg").write_text("a.jpg,0,30\n")
+    write_records(Path("s-00000-of-00002.rec"))
+    write_records(Path("s-00001-of-00002.rec"))
     assert main(["ages", *arguments]) in ((code,) if code is not None else (1, 2))
     captured = capsys.readouterr()
     assert captured.out == ""

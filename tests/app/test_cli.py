@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 import types
 
 import pytest
@@ -55,6 +57,51 @@ def test_a_missing_package_says_how_to_get_it(command: types.ModuleType, capsys:
     said = capsys.readouterr().err
     assert said.startswith("fails: error: the package a_package_that_nobody_has is not installed in ")
     assert said.strip().endswith("make setup installs what is needed, then: source .venv/bin/activate")
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+@pytest.mark.parametrize(
+    ("encoding", "errors", "text", "written"),
+    [
+        ("latin-1", "strict", "é 女", b"\xe9 \\u5973"),
+        ("cp1252", "strict", "€ 男", b"\x80 \\u7537"),
+        ("ascii", "strict", "face 1", b"face 1"),
+        ("gbk", "strict", "女 é", "女 é".encode("gbk")),
+        ("utf-8", "strict", "女 \udcff", "女 ".encode() + rb"\udcff"),
+        # What a C locale has: the bytes of a file's name that is no text come out as they are.
+        ("ascii", "surrogateescape", "x\udcff", b"x\xff"),
+        ("ascii", "surrogateescape", "女", rb"\u5973"),
+        ("utf-8", "surrogateescape", "女\udcff", "女".encode() + b"\xff"),
+        ("latin-1", "replace", "女", b"?"),
+    ],
+)
+def test_no_character_stops_a_command(
+    command: types.ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    encoding: str,
+    errors: str,
+    text: str,
+    written: bytes,
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding, errors, newline="\n"))
+
+    def main(args: argparse.Namespace) -> int:
+        print(text, file=getattr(sys, name), flush=True)
+        return 0
+
+    command.main = main
+    assert cli.run_command("fails", [], prog="fails") == 0
+    assert raw.getvalue() == written + b"\n"
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_a_stream_that_is_no_file_stays(
+    command: types.ModuleType, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None
+) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert cli.run_command("fails", [], prog="fails") == 0
 
 
 def test_success_is_zero(command: types.ModuleType) -> None:

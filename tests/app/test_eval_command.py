@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agegender.app import evaluate
 from agegender.app.cli import main
 from agegender.dataset.sources.synthetic import synthetic_sample
 from agegender.executor import open_executor
@@ -291,6 +292,83 @@ def test_what_does_not_fit_is_one_line(
     assert main(["eval", *arguments]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"agegender eval: error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--data", "mine.csv", "--csv", "mine.csv"],
+            "--csv 'mine.csv' would overwrite 'mine.csv', which --data reads",
+        ),
+        (["--data", "./mine.csv", "--csv", "dataset/../mine.csv"], "--csv 'dataset/../mine.csv' would overwrite "),
+        (
+            ["--data", "link.csv", "--csv", "mine.csv"],
+            "--csv 'mine.csv' would overwrite 'link.csv', which --data reads",
+        ),
+        (
+            ["--data", "mine.csv", "--csv", "hard.csv"],
+            "--csv 'hard.csv' would overwrite 'mine.csv', which --data reads",
+        ),
+        (
+            ["--data", "mine.csv", "--plot", "crop.jpg"],
+            "--plot 'crop.jpg' would overwrite 'crop.jpg', which --data reads",
+        ),
+        (["--csv", "dataset/val.rec"], "--csv 'dataset/val.rec' would overwrite 'dataset/val.rec', which --data reads"),
+        (["--csv", "dataset/val.csv"], "--csv 'dataset/val.csv' would overwrite 'dataset/val.csv', which --data reads"),
+        (["--csv", "dataset/val.idx"], "--csv 'dataset/val.idx' would overwrite 'dataset/val.idx', which --data reads"),
+        (
+            ["--csv", "runs/ssrnet/model.json"],
+            "--csv 'runs/ssrnet/model.json' would overwrite 'runs/ssrnet/model.json', which belongs to the model",
+        ),
+        (["--csv", "same.png", "--plot", "same.png"], "--csv 'same.png' and --plot 'same.png' are the same file"),
+        (
+            ["--csv", "./same.png", "--plot", "dataset/../same.png"],
+            "--csv './same.png' and --plot 'dataset/../same.png' ",
+        ),
+        (["--csv", "linked.png", "--plot", "same.png"], "--csv 'linked.png' and --plot 'same.png' are the same file"),
+        (["--csv", "dataset"], "--csv 'dataset' is a folder; name a file"),
+        (["--plot", "plots.png"], "--plot 'plots.png' is a folder; name a file"),
+        (["--plot", "dataset"], "--plot 'dataset' is a folder; name a file"),
+    ],
+)
+def test_no_output_replaces_what_is_read_or_written(
+    arguments: list[str],
+    message: str,
+    bodies: list[bytes],
+    labels: Any,
+    model: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_set(bodies, labels)
+    Path("crop.jpg").write_bytes(bodies[0])
+    Path("mine.csv").write_text("path,gender,age,template\ncrop.jpg,0,30,utkface\n", encoding="utf-8")
+    Path("link.csv").symlink_to("mine.csv")
+    Path("hard.csv").hardlink_to("mine.csv")
+    Path("linked.png").symlink_to("same.png")
+    Path("plots.png").mkdir()
+    before = {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()}
+
+    def score(*arguments: object) -> None:
+        raise AssertionError("it was scored before it was refused")
+
+    monkeypatch.setattr(evaluate, "_score", score)
+    assert main(["eval", *arguments]) == 2
+    output = capsys.readouterr()
+    error = output.err.splitlines()[-1]
+    assert error.startswith(f"agegender eval: error: {message}")
+    assert output.out == ""
+    assert {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()} == before
+
+
+def test_an_output_of_an_earlier_run_is_replaced(bodies: list[bytes], labels: Any, model: str) -> None:
+    write_set(bodies, labels)
+    Path("faces.csv").write_text("old", encoding="utf-8")
+    Path("ages.png").write_text("old", encoding="utf-8")
+    assert main(["eval", "--csv", "faces.csv", "--plot", "ages.png", "--gpu_ids", "cpu"]) == 0
+    assert Path("faces.csv").read_text(encoding="utf-8").startswith("key,path,source,")
+    assert Path("ages.png").read_bytes()[:4] == PNG
 
 
 def test_a_model_without_description_is_refused(

@@ -198,11 +198,63 @@ def test_photos_are_never_overwritten(photo: Path, tmp_path: Path) -> None:
     for output in (photo, photo.parent):
         with pytest.raises(UsageError, match="would overwrite the photo"):
             infer.picture_paths([photo], output)
+    (tmp_path / "link.jpg").symlink_to(photo)
+    with pytest.raises(UsageError, match="would overwrite the photo"):
+        infer.picture_paths([photo], tmp_path / "link.jpg")
     with pytest.raises(UsageError, match="is one picture, but there are 2 photos"):
         infer.picture_paths([photo, photo], tmp_path / "one.png")
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="is neither a folder nor a picture's name"):
         infer.picture_paths([photo], tmp_path / "taken")
+
+
+@pytest.mark.parametrize("name", ["x.bmp", "x.PDF", "x.webp", "x.svg", "x.heic", "x.json", "x.csv"])
+@pytest.mark.parametrize("photos", [1, 2])
+def test_a_picture_that_cannot_be_written_is_refused_at_once(
+    run: Command, photo: Path, empty: Path, tmp_path: Path, name: str, photos: int
+) -> None:
+    target = tmp_path / name
+    out, err = run("--image", *(photo, empty)[:photos], "--output", target, code=2)
+    assert out == ""
+    assert err == (
+        f"infer.py: error: --output {target}: no {target.suffix} can be written, only .jpg, .jpeg, .png; "
+        f"a folder of that name is {target}/\n"
+    )
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "target"),
+    [
+        ("party.2024", "party.2024/a.jpg"),
+        ("v1.5", "v1.5/a.jpg"),
+        ("there.bmp", "there.bmp/a.jpg"),
+        ("there.png", "there.png/a.jpg"),
+        ("new.bmp/", "new.bmp/a.jpg"),
+        ("new.png/", "new.png/a.jpg"),
+        (".hidden", ".hidden/a.jpg"),
+        ("one.PNG", "one.PNG"),
+        ("old.jpg", "old.jpg"),
+    ],
+)
+def test_folders_may_have_a_dot(tmp_path: Path, output: str, target: str) -> None:
+    for name in ("there.bmp", "there.png"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old.jpg").touch()
+    assert infer.picture_paths([Path("x/a.jpg")], f"{tmp_path}/{output}") == [tmp_path / target]
+
+
+def test_a_folder_with_a_dot_is_made(run: Command, empty: Path, tmp_path: Path) -> None:
+    for folder in ("party.2024", "new.bmp/"):
+        run("--image", empty, "--output", f"{tmp_path}/{folder}")
+        assert (tmp_path / folder / "empty.png").is_file()
+
+
+def test_help_says_which_outputs_are_files(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_command("infer", ["--help"], prog="infer.py")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "or, for one photo, a file ending in .jpg, .jpeg, .png; a name that ends in / is always a folder" in said
 
 
 def test_help_loads_nothing_heavy(root: Path) -> None:

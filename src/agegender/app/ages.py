@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agegender.app.named_files import check_diagram, check_outputs, identity, spare_inputs
 from agegender.config import add_options, collect, option
 from agegender.errors import UsageError
 
@@ -27,6 +30,8 @@ TEXTS = {
         "no_age": "  {n:,} of them without age",
         "total": "total: {total:,} faces",
         "picture": "picture: {path}",
+        "twice": "{path} is given twice; it is counted once",
+        "same": "{path} is the same file as {first}; it is counted once",
         "no_window": "no window here (no display, or matplotlib has no GUI toolkit); the picture is {path}",
     },
     "zh": {
@@ -34,6 +39,8 @@ TEXTS = {
         "no_age": "  其中{n:,}张没有年龄",
         "total": "合计：{total:,}张人脸",
         "picture": "图片：{path}",
+        "twice": "{path}重复给出，只计一次",
+        "same": "{path}与{first}是同一个文件，只计一次",
         "no_window": "无法打开窗口（没有显示器或图形界面库）；图片在{path}",
     },
 }
@@ -43,8 +50,10 @@ TEXTS = {
 class AgesConfig:
     """Options of show_age_distribution.py."""
 
-    list: tuple[str, ...] = option((), help="list file path,gender,age (repeatable)", metavar="FILE", repeat=True)
-    rec: tuple[str, ...] = option((), help="record file .rec (repeatable)", metavar="FILE", repeat=True)
+    list: tuple[str, ...] = option(
+        (), help="list file path,gender,age (repeatable; the same file counts once)", metavar="FILE", repeat=True
+    )
+    rec: tuple[str, ...] = option((), help="record file .rec (likewise)", metavar="FILE", repeat=True)
     data_dir: str = option("dataset", help="where to look when neither --list nor --rec is given", metavar="DIR")
     label_order: str = option(
         "gender,age", help="order of the labels in --rec", choices=("gender,age", "age,gender"), metavar="ORDER"
@@ -66,8 +75,12 @@ def main(args: argparse.Namespace) -> int:
 
     config = collect(AgesConfig, args)
     lang = language(config.lang)
-    _check_output(Path(config.output))
-    histogram = _histogram(config)
+    outputs = {"--output": config.output}
+    check_diagram("--output", config.output)
+    check_outputs(outputs)
+    lists, records = _files(config, TEXTS[lang])
+    spare_inputs(outputs, [*lists, *records], role="which is counted")
+    histogram = _histogram(lists, records, label_order=config.label_order)
     _print_totals(histogram, TEXTS[lang])
     figure = _draw(histogram, lang=lang, window=config.show)
     _save(figure, Path(config.output))
@@ -77,17 +90,9 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_output(path: Path) -> None:
-    """Refuse a target that can't be written before anything is counted."""
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".pdf", ".svg", ".webp"):
-        raise UsageError(f"--output {str(path)!r}: the name must end in .png, .jpg, .pdf, .svg or .webp")
-    if not path.parent.is_dir():
-        raise UsageError(f"--output {str(path)!r}: there is no folder {str(path.parent)!r}")
-
-
-def _histogram(config: AgesConfig) -> AgeHistogram:
-    """Count what the flags name, or else what lies in the data folder: its lists, or else its training records."""
-    from agegender.dataset.stats import AgeHistogram, from_lists, from_records
+def _files(config: AgesConfig, texts: dict[str, str]) -> tuple[list[Path], list[Path]]:
+    """Return the lists and records that the flags name, or else the lists of the data folder, or its records."""
+    from agegender.recordio import find_shards
 
     lists, records = [*map(Path, config.list)], [*map(Path, config.rec)]
     for file in lists:
@@ -102,10 +107,45 @@ def _histogram(config: AgesConfig) -> AgeHistogram:
                 f"nothing to count in {str(folder)!r}: no *_list.txt and no train.rec; "
                 "run create_dataset.py first, or give --list FILE or --rec FILE"
             )
+    return (
+        _once("--list", lists, parts=lambda file: [file], texts=texts),
+        _once("--rec", records, parts=find_shards, texts=texts),
+    )
+
+
+def _once(
+    flag: str, files: Sequence[Path], *, parts: Callable[[Path], list[Path]], texts: dict[str, str]
+) -> list[Path]:
+    """Leave out what is given again, by whatever name, and say so on standard error.
+
+    ``parts`` returns the files that a name stands for. Raises UsageError where two names share some but not all.
+    """
+    kept: list[Path] = []
+    first: dict[tuple[int, int] | str, Path] = {}
+    sizes: dict[Path, int] = {}
+    for file in files:
+        members = {identity(part): part for part in parts(file)}
+        known = [name for name in members if name in first]
+        if not known:
+            kept.append(file)
+            first |= dict.fromkeys(members, file)
+            sizes[file] = len(members)
+            continue
+        other = first[known[0]]
+        if len(known) != len(members) or sizes[other] != len(members):
+            shared = str(members[known[0]])
+            raise UsageError(f"{flag} {str(file)!r}: {shared!r} is in {flag} {str(other)!r} already")
+        print(texts["twice" if file == other else "same"].format(path=file, first=other), file=sys.stderr)
+    return kept
+
+
+def _histogram(lists: Sequence[Path], records: Sequence[Path], *, label_order: str) -> AgeHistogram:
+    from agegender.dataset.stats import AgeHistogram, from_lists, from_records
+
     histogram = AgeHistogram()
     from_lists(lists, into=histogram)
     if records:
-        from_records(records, label_order=config.label_order, into=histogram)
+        from_records(records, label_order=label_order, into=histogram)
     if not histogram.total:
         raise UsageError(f"no face in {', '.join(map(str, [*lists, *records]))}")
     return histogram

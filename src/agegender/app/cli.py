@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib
+import io
 import logging
 import signal
 import sys
@@ -48,6 +50,7 @@ def run(command: str) -> NoReturn:
 
 def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
     """Parse ``arguments`` for ``command``, run it and return its exit code. Errors become one line on stderr."""
+    _let_all_characters_through()
     module = importlib.import_module(COMMANDS[command][0])
     args = _parser(module, prog=prog).parse_args(arguments)
     _log_to_stderr(args)
@@ -80,6 +83,27 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
             raise
         print(f"\n{prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _let_all_characters_through() -> None:
+    r"""Let standard output and standard error write what they can't encode as ``\u5973`` instead of failing.
+
+    Chinese lines go to consoles of any script. What can be encoded stays as it is.
+    """
+    codecs.register_error("surrogateescape_or_backslash", _surrogateescape_or_backslash)
+    # Handlers that the user may have chosen, such as replace, never fail.
+    instead = {"strict": "backslashreplace", "surrogateescape": "surrogateescape_or_backslash"}
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in instead:
+            stream.reconfigure(errors=instead[stream.errors])
+
+
+def _surrogateescape_or_backslash(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write the bytes of a file's name that is no text as a C locale does, and other characters as escapes."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
 
 
 def _log_to_stderr(args: argparse.Namespace) -> None:

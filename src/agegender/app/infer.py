@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from agegender.app.named_files import identity
 from agegender.config import add_options, collect, option
 from agegender.errors import ImageError, UsageError
 
@@ -37,6 +39,12 @@ PHOTO_SUFFIXES = (
 )
 # What annotated pictures can be written as.
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# What nobody calls a folder: such an --output is a mistake, not the folder to make.
+OTHER_SUFFIXES = (
+    *(suffix for suffix in PHOTO_SUFFIXES if suffix not in PICTURE_SUFFIXES),
+    *(".pdf", ".svg", ".eps", ".ps", ".psd", ".heic", ".heif", ".avif", ".jxl", ".ico", ".tga"),
+    *(".txt", ".csv", ".json", ".jsonl", ".html", ".htm", ".md", ".doc", ".docx", ".zip"),
+)
 TEXTS = {
     "en": {
         "faces": "{image}: {n} faces, drawn in {output}",
@@ -72,7 +80,12 @@ class InferConfig:
     template: str | None = option(
         None, help="crop template of a model that doesn't say its own: arcface or utkface", metavar="NAME"
     )
-    output: str = option("output", help="folder for the annotated pictures, or a file for one", metavar="PATH")
+    output: str = option(
+        "output",
+        help="folder for the annotated pictures, or, for one photo, a file ending in "
+        f"{', '.join(PICTURE_SUFFIXES)}; a name that ends in / is always a folder",
+        metavar="PATH",
+    )
     json: bool = option(False, help="one JSON object per photo on standard output, and nothing else there")
     distribution: bool = option(False, help="with --json: the probability of each age 0..100 as well")
     lang: str | None = option(None, help="language: en or zh (default: the locale's)", choices=("en", "zh"))
@@ -99,7 +112,7 @@ def main(args: argparse.Namespace) -> int:
     config = collect(InferConfig, args)
     lang = language(config.lang)
     photos = find_photos(args.image or ["test.jpg"])
-    targets = picture_paths(photos, Path(config.output))
+    targets = picture_paths(photos, config.output)
     predictor = _open(config, lang=lang)
     failed = 0
     for photo, target in _progress(list(zip(photos, targets, strict=True))):
@@ -142,27 +155,41 @@ def find_photos(names: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(photos))
 
 
-def picture_paths(photos: Sequence[Path], output: Path) -> list[Path]:
+def picture_paths(photos: Sequence[Path], output: Path | str) -> list[Path]:
     """Return where the annotated pictures go, one per photo and none twice.
 
     ``output`` is a folder, or the picture itself where its name says so. Raises UsageError where that can't hold all
-    pictures or is a photo itself.
+    pictures, is a photo itself, or is named like a file that can't be written.
     """
-    if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
+    path = Path(output)
+    if _is_picture(output):
         if len(photos) > 1:
             raise UsageError(f"--output {output} is one picture, but there are {len(photos)} photos; name a folder")
-        targets = [output]
+        targets = [path]
     else:
-        if output.exists() and not output.is_dir():
+        if path.exists() and not path.is_dir():
             raise UsageError(
                 f"--output {output} is neither a folder nor a picture's name ({', '.join(PICTURE_SUFFIXES)})"
             )
-        targets = _unlike(photos, output)
-    originals = {photo.resolve() for photo in photos}
+        targets = _unlike(photos, path)
+    originals = {identity(photo) for photo in photos}
     for target in targets:
-        if target.resolve() in originals:
+        if identity(target) in originals:
             raise UsageError(f"--output would overwrite the photo {target}; name another folder")
     return targets
+
+
+def _is_picture(output: Path | str) -> bool:
+    """Tell whether ``output`` means a picture and not a folder. Raises UsageError for a file of another kind."""
+    path = Path(output)
+    if path.is_dir() or str(output).endswith(("/", os.sep)):
+        return False
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        raise UsageError(
+            f"--output {output}: no {path.suffix} can be written, only {', '.join(PICTURE_SUFFIXES)}; "
+            f"a folder of that name is {output}/"
+        )
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def _unlike(photos: Sequence[Path], folder: Path) -> list[Path]:
