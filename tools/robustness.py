@@ -1,0 +1,257 @@
+"""Score a model on records as they are and under each corruption of agegender.face.corruption: a table for its card.
+
+python tools/robustness.py --model ssrnet --data dataset/test.rec
+
+The faces are corrupted at the size in which the records hold them, then brought to the net's input. What is drawn
+depends on the seed and on a face's place in the set. Prints Markdown; the last column is MAE minus clean MAE.
+Exit code: 0 all well, 1 bad data (also where bad records were left out), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from tqdm import tqdm
+
+from agegender.app import evaluate
+from agegender.app.eval_faces import CroppedFaces, ModelCrop, model_crop
+from agegender.app.eval_images import Image, Origin, RecordImages
+from agegender.app.eval_report import CUM_YEARS
+from agegender.app.evaluate import EvalConfig
+from agegender.app.messages import say
+from agegender.errors import AgeGenderError, DataError, UsageError
+from agegender.executor import ENGINES, Executor, open_executor
+from agegender.executor.choice import choose_engine
+from agegender.face.corruption import CORRUPTIONS, corrupt
+from agegender.face.preprocess import to_input
+from agegender.files import write_text
+from agegender.metrics import ScoreKeeper, Scores
+from agegender.pipeline.faces import LABEL_ORDERS
+from agegender.pipeline.set_info import read_set_info
+from agegender.recordio import find_shards, open_records
+
+CLEAN = "clean"
+HEAD = ("corruption", "gender acc", "MAE", f"CUM_{CUM_YEARS}", "change of MAE")
+UNKNOWN = "-"
+INTERRUPTED = 130
+
+
+class CorruptedRecords:
+    """The faces at ``rows`` of a set, under the corruption ``name`` (``clean``: as they are), for ``CroppedFaces``."""
+
+    def __init__(self, images: RecordImages, rows: Sequence[int], *, name: str, seed: int) -> None:
+        self._images = images
+        self._rows = rows
+        self._name = name
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, row: int) -> tuple[Image, Sequence[float]]:
+        """Return the image at its own size and its gender and age. Raises RecordError naming file and record."""
+        # The place in the whole set: --limit must not change what happens to a face.
+        number = self._rows[row]
+        image, label = self._images.read(number)
+        if self._name == CLEAN:
+            return image, label
+        return corrupt(image, self._name, seed=self._seed, number=number), label
+
+    def name(self, row: int) -> str:
+        """Return file and record."""
+        return self._images.name(self._rows[row])
+
+    def needs_detector(self, row: int) -> bool:
+        """Never: the set is in the model's crop template."""
+        return False
+
+    def origins(self) -> list[Origin]:
+        """Return what train.csv says of each record."""
+        everything = self._images.origins()
+        return [everything[row] for row in self._rows]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score, print the table, and return the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return _run(args)
+    except (AgeGenderError, OSError) as error:
+        print(f"robustness.py: error: {error}", file=sys.stderr)
+        return error.exit_code if isinstance(error, AgeGenderError) else 1
+    except KeyboardInterrupt:
+        print("\nrobustness.py: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def passes(
+    images: RecordImages, rows: Sequence[int], crop: ModelCrop, *, batch_size: int, seed: int, bad_records: str
+) -> Iterator[tuple[str, CroppedFaces]]:
+    """Yield the name and the faces of each row of the table, ``clean`` first."""
+    for name in (CLEAN, *CORRUPTIONS):
+        source = CorruptedRecords(images, rows, name=name, seed=seed)
+        yield (
+            name,
+            CroppedFaces(source, crop, batch_size=batch_size, make_detector=_no_detector, bad_records=bad_records),
+        )
+
+
+def score(faces: CroppedFaces, executor: Executor, *, task: str, progress: Callable[[int], Any]) -> Scores:
+    """Run every face through the net and return the figures; ``progress`` hears of the faces of each batch.
+
+    Raises RecordError for a bad record unless such are skipped, DataError where no face can be scored.
+    """
+    keeper = ScoreKeeper()
+    for batch in faces.batches():
+        outputs = executor.forward(to_input(batch.data))
+        keeper.update(
+            labels=batch.labels,
+            gender_probability=None if task == "age" else outputs["gender_softmax_output"],
+            age=None if task == "gender" else outputs["age_output"],
+        )
+        progress(len(batch.rows))
+    scores = keeper.compute()
+    if not scores.n:
+        raise DataError(f"not one of the {len(faces)} faces can be scored: {faces.losses.skipped[0]}")
+    return scores
+
+
+def table(found: dict[str, Scores]) -> Iterator[str]:
+    """Yield the lines of a Markdown table; shares in percent, ages in years, a dash where no label is known."""
+    yield f"| {' | '.join(HEAD)} |"
+    yield "|---" * len(HEAD) + "|"
+    clean = found[CLEAN].mae
+    for name, scores in found.items():
+        change = "" if name == CLEAN else _cell(scores.mae - clean, "+.2f")
+        figures = [_cell(scores.acc, ".1%"), _cell(scores.mae, ".2f"), _cell(scores.cum[CUM_YEARS], ".1%")]
+        yield f"| {' | '.join([name, *figures, change])} |"
+
+
+def write_csv(path: Path, found: dict[str, Scores]) -> None:
+    """Write a line per row of the table with all its figures, unrounded; what is not known is empty."""
+    text = io.StringIO()
+    rows = [{"corruption": name, **scores.as_json()} for name, scores in found.items()]
+    for row, scores in zip(rows, found.values()):
+        change = scores.mae - found[CLEAN].mae
+        row["MAE_change"] = None if np.isnan(change) else change
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = _config(args)
+    checkpoint = evaluate.open_model(config, "en")
+    crop = model_crop(checkpoint)
+    images, how = _open_images(config, crop)
+    rows = _chosen(len(images), args.limit)
+    print(say("data", "en", path=args.data, faces=len(rows), crop=how), file=sys.stderr)
+    engine, _ = choose_engine(args.engine, args.gpu_ids)
+    executor = open_executor(checkpoint, engine=engine, gpu_ids=args.gpu_ids)
+    task = "both" if checkpoint.info is None else checkpoint.info.task
+    found: dict[str, Scores] = {}
+    skipped: list[str] = []
+    each = passes(images, rows, crop, batch_size=args.batch_size, seed=args.seed, bad_records=args.bad_records)
+    with tqdm(total=(1 + len(CORRUPTIONS)) * len(rows), unit="face", disable=None, file=sys.stderr) as bar:
+        for name, faces in each:
+            bar.set_description(name)
+            found[name] = score(faces, executor, task=task, progress=bar.update)
+            # The same in every pass: a record that can't be read is bad before anything is done to it.
+            skipped = faces.losses.skipped
+    if skipped:
+        print(say("skipped", "en", count=len(skipped), first=skipped[0]), file=sys.stderr)
+    print("\n".join(table(found)))
+    if args.csv:
+        write_csv(Path(args.csv), found)
+        print(f"figures: {args.csv}", file=sys.stderr)
+    return 1 if skipped else 0
+
+
+def _config(args: argparse.Namespace) -> EvalConfig:
+    """Return what eval.py would be told, and refuse what can't work before anything is computed."""
+    names = ("model", "data", "batch_size", "gpu_ids", "csv", "label_order", "bad_records")
+    config = EvalConfig(**{name: getattr(args, name) for name in names})
+    evaluate.check_options(config)
+    for name, lowest in (("limit", 1), ("seed", 0)):
+        value = getattr(args, name)
+        if value is not None and value < lowest:
+            raise UsageError(f"--{name} {value} is not {lowest} or more")
+    return config
+
+
+def _open_images(config: EvalConfig, crop: ModelCrop) -> tuple[RecordImages, str]:
+    """Open ``--data`` and say what crops it holds. Raises UsageError where they are others than the model's."""
+    path = Path(config.data)
+    if path.suffix != ".rec":
+        raise UsageError(f"--data {config.data!r} is no .rec: only crops in the model's own template are corrupted")
+    if not any(file.exists() for file in find_shards(path)):
+        raise UsageError(f"{path} is not there; --data names another (create_dataset.py packs them)")
+    records = open_records(path)
+    info = read_set_info(records.path)
+    if info is not None and info.body != "jpeg":
+        raise DataError(f"{info.path}: the records hold {info.body}, not images")
+    other = evaluate.other_template(info, crop)
+    if other is not None:
+        raise UsageError(f"{path} is in the crop template {other}; pack the faces in the model's template")
+    order = config.label_order or (info.labels if info is not None else LABEL_ORDERS[0])
+    if order not in LABEL_ORDERS:
+        raise UsageError(f"label order {order!r} is neither {' nor '.join(map(repr, LABEL_ORDERS))}")
+    images = RecordImages(records, label_order=order)
+    if info is None or crop.template is None:
+        return images, say("crop_unnamed", "en")
+    how = say("crop_template", "en", template=crop.template.name)
+    return images, say("synthetic", "en", crop=how) if info.synthetic else how
+
+
+def _chosen(count: int, limit: int | None) -> list[int]:
+    """Return the rows to score: all, or ``limit`` spread evenly, because sets may be packed in order of age."""
+    if not count:
+        raise DataError("the record set is empty")
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [int(row) for row in np.linspace(0, count - 1, limit)]
+
+
+def _no_detector() -> NoReturn:
+    raise AssertionError("crops need no detector")
+
+
+def _cell(value: float, form: str) -> str:
+    return UNKNOWN if np.isnan(value) else format(value, form)
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:8} {corruption.summary}" for name, corruption in CORRUPTIONS.items())
+    parser = argparse.ArgumentParser(
+        prog="robustness.py",
+        description=__doc__,
+        epilog=f"corruptions:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", metavar="MODEL", help="PREFIX,EPOCH or a name (default: the newest run, else the shipped one)")
+    add("--data", default="dataset/test.rec", metavar="FILE", help="records (default: dataset/test.rec)")
+    add("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the net; auto: as in train")
+    add("--gpu_ids", metavar="IDS", help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)")
+    add("--batch_size", type=int, default=128, metavar="N", help="faces at once (default: 128)")
+    add("--limit", type=int, metavar="N", help="score only N faces, spread evenly over the set")
+    add("--csv", metavar="FILE", help="write all figures of every row")
+    add("--seed", type=int, default=0, help="seed of what is drawn (default: 0)")
+    add("--label_order", choices=LABEL_ORDERS, help="order of the labels (default: what the set says)")
+    add("--bad_records", choices=("stop", "skip"), default="stop", help="stop at a bad record, or leave it out")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
