@@ -12,7 +12,6 @@ import argparse
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from typing import IO
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from agegender.cores import usable_cores
+from agegender.engine.torch_launch import free_port
 
 # Importing MXNet with DMLC_ROLE=server or scheduler runs that role and exits.
 SERVE = "from agegender.executor.mxnet_runtime import load_mxnet; load_mxnet()"
@@ -104,7 +104,7 @@ def start(command: Sequence[str], *, workers: int, servers: int) -> list[Process
     environment = {
         **os.environ,
         "DMLC_PS_ROOT_URI": "127.0.0.1",
-        "DMLC_PS_ROOT_PORT": str(_free_port()),
+        "DMLC_PS_ROOT_PORT": str(free_port()),
         "DMLC_NUM_WORKER": str(workers),
         "DMLC_NUM_SERVER": str(servers),
         # Without it MXNet asks for an interface and waits where there is no network.
@@ -168,12 +168,6 @@ def _ends_soon(workers: Sequence[Process]) -> bool:
 def _as_exit_code(code: int) -> int:
     """Return what a shell would: 128 + the signal for a process that was killed, 1 for an untimely success."""
     return 128 - code if code < 0 else code or 1
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _die_with_parent() -> None:

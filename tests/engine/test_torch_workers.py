@@ -29,10 +29,11 @@ CHILD = """
 import json, logging, sys
 from pathlib import Path
 from agegender.engine import TrainConfig, train
-from agegender.engine.torch_launch import command_line, launch, launched
+from agegender.engine.torch_launch import launch
+from agegender.executor.choice import launched_by_torch
 from agegender.pipeline import LoaderConfig
 from agegender.errors import AgeGenderError
-if int(sys.argv[3]) > 1 and not launched():
+if int(sys.argv[3]) > 1 and not launched_by_torch():
     sys.exit(launch([sys.executable, "-c", sys.argv[4], *sys.argv[1:]], processes=int(sys.argv[3])))
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 try:

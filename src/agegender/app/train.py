@@ -39,15 +39,15 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; 130 after Ctrl-C, 1 where records were lost."""
     # Before mxnet, whose threads load_mxnet sets.
     from agegender.app.networks import build_network
-    from agegender.engine.torch_launch import command_line, launch, launched
-    from agegender.executor.choice import choose_engine
+    from agegender.engine.torch_launch import command_line, launch
+    from agegender.executor.choice import choose_engine, launched_by_torch
 
     config, augmentation = collect(TrainConfig, args), collect(LoaderConfig, args)
     engine, reason = choose_engine(config.engine, config.gpu_ids)
     config = replace(config, engine=engine)
-    if engine == "torch" and not launched() and (processes := _processes(config.gpu_ids)) > 1:
+    if engine == "torch" and not launched_by_torch() and (processes := _processes(config.gpu_ids)) > 1:
         return launch(command_line(), processes=processes)
-    if not launched() or os.environ["RANK"] == "0":
+    if not launched_by_torch() or os.environ["RANK"] == "0":
         _log.info("engine: %s (%s)", engine, reason)
     network = build_network(config)
     from agegender.engine import train

@@ -15,11 +15,6 @@ _POLL_SECONDS = 0.05
 _INTERRUPTED = 130
 
 
-def launched() -> bool:
-    """Tell whether this process was started by torchrun, or by ``launch``."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
 def launch(command: Sequence[str], *, processes: int) -> int:
     """Run ``command`` in ``processes`` processes that train together and return their exit code.
 
@@ -29,7 +24,7 @@ def launch(command: Sequence[str], *, processes: int) -> int:
     environment = {
         **os.environ,
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(free_port()),
         "WORLD_SIZE": str(processes),
         "LOCAL_WORLD_SIZE": str(processes),
     }
@@ -82,7 +77,8 @@ def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
         worker.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

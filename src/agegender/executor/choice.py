@@ -17,7 +17,7 @@ def choose_engine(engine: str, gpu_ids: str | None) -> tuple[str, str]:
         return engine, "as asked"
     if "DMLC_PS_ROOT_URI" in os.environ:
         return "mxnet", "DMLC_* variables are set"
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+    if launched_by_torch():
         return "torch", "torchrun's variables are set"
     has_mxnet, has_torch = (importlib.util.find_spec(name) is not None for name in ("mxnet", "torch"))
     if not has_mxnet or not has_torch:
@@ -29,6 +29,11 @@ def choose_engine(engine: str, gpu_ids: str | None) -> tuple[str, str]:
         return "mxnet", "no GPU is there"
     wanted = max((int(word) for word in words if word.isdecimal()), default=0) + 1
     return _among_gpus(wanted)
+
+
+def launched_by_torch() -> bool:
+    """Tell whether this process is one of several that torchrun, or ``torch_launch.launch``, has started."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def _among_gpus(wanted: int) -> tuple[str, str]:

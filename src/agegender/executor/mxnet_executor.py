@@ -44,7 +44,7 @@ class MXNetExecutor:
         self._source = source
         self._graph = Graph.from_json(graph) if isinstance(graph, str) else graph
         self.outputs = self._graph.outputs()
-        self.input = _input_name(self._graph)
+        self.input = self._graph.input_name()
         symbol = _load_symbol(self._graph, source=source)
         arguments = [name for name in self._graph.arguments() if name != self.input]
         args = _parameters(params, "arg", arguments, source=source)
@@ -143,13 +143,6 @@ class _Device:
 
     def _pixels(self) -> int:
         return sum(shape[0] * math.prod(shape[2:]) for shape in self._bound)
-
-
-def _input_name(graph: Graph) -> str:
-    arguments = graph.arguments()
-    if not arguments:
-        raise GraphError("the graph has no input")
-    return "data" if "data" in arguments else arguments[0]
 
 
 def _parameters(

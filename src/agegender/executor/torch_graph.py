@@ -15,7 +15,7 @@ from agegender.errors import CheckpointError, GraphError
 from agegender.executor.attributes import Attributes
 from agegender.executor.torch_batch_norm import NORMS, BatchNorm, has_fixed_gamma
 from agegender.executor.torch_plan import Plan
-from agegender.executor.torch_shapes import check_given_shapes, graph_input
+from agegender.executor.torch_shapes import check_given_shapes
 from agegender.graph.symbol import Graph
 
 
@@ -36,7 +36,7 @@ class GraphModule(nn.Module):
         """
         super().__init__()
         self.graph = graph.inference()
-        self.input = graph_input(self.graph) if input_name is None else input_name
+        self.input = self.graph.input_name() if input_name is None else input_name
         if self.input not in self.graph.arguments():
             raise GraphError(f"the graph has no input {self.input!r} ({', '.join(self.graph.arguments())})")
         self._plan = Plan(self.graph)

@@ -34,15 +34,7 @@ def parameter_shapes(
     ``given`` are shapes of parameters on which no layer insists, by the same names. Computes with shapes alone, no
     numbers. Raises GraphError where the graph can't take such images, and for a parameter whose shape nothing tells.
     """
-    return _Inference(graph, given or {}).run((1, *image), graph_input(graph) if input_name is None else input_name)
-
-
-def graph_input(graph: Graph) -> str:
-    """Return the name of the graph's input: ``data``, else the first argument. Raises GraphError where it has none."""
-    arguments = graph.arguments()
-    if not arguments:
-        raise GraphError("the graph has no input")
-    return "data" if "data" in arguments else arguments[0]
+    return _Inference(graph, given or {}).run((1, *image), graph.input_name() if input_name is None else input_name)
 
 
 def check_given_shapes(graph: Graph, given: Mapping[str, Shape]) -> None:

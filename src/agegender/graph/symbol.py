@@ -37,6 +37,13 @@ class Graph:
         states = self._states()
         return [node.name for i, node in enumerate(self.nodes) if node.is_variable and i not in states]
 
+    def input_name(self) -> str:
+        """Return the name of the graph's input: ``data``, else the first argument. Raises GraphError for none."""
+        arguments = self.arguments()
+        if not arguments:
+            raise GraphError("the graph has no input")
+        return "data" if "data" in arguments else arguments[0]
+
     def aux(self) -> list[str]:
         """Return the names of the auxiliary states (moving means and variances), in order."""
         states = self._states()
