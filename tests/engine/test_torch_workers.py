@@ -29,7 +29,7 @@ CHILD = """
 import json, logging, sys
 from pathlib import Path
 from agegender.engine import TrainConfig, train
-from agegender.engine.torch_launch import launch
+from agegender.engine.torch_launch import launch, leave
 from agegender.executor.choice import launched_by_torch
 from agegender.pipeline import LoaderConfig
 from agegender.errors import AgeGenderError
@@ -40,9 +40,10 @@ try:
     result = train(TrainConfig(**json.loads(sys.argv[1])), LoaderConfig(jitter=0.1),
                    network_json=Path(sys.argv[2]).read_text())
 except AgeGenderError as error:
-    sys.exit(f"error: {error}")
-print("ended with", result.last, flush=True)
-sys.exit(130 if result.interrupted else 0)
+    print(f"error: {error}", file=sys.stderr)
+    leave(1)
+print("ended with", result.last)
+leave(130 if result.interrupted else 0)
 """
 
 

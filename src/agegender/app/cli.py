@@ -40,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands.add_parser(name, help=summary, add_help=False)
     if not arguments or arguments[0] not in COMMANDS:
         parser.parse_args(arguments or ["--help"])
-    return run_command(arguments[0], arguments[1:], prog=f"agegender {arguments[0]}")
+    return _ended(run_command(arguments[0], arguments[1:], prog=f"agegender {arguments[0]}"))
 
 
 def run(command: str) -> NoReturn:
     """Run one command as a script of the checkout (``python train.py ...``) and leave with its exit code."""
-    sys.exit(run_command(command, sys.argv[1:], prog=Path(sys.argv[0]).name))
+    sys.exit(_ended(run_command(command, sys.argv[1:], prog=Path(sys.argv[0]).name)))
 
 
 def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
@@ -104,6 +104,18 @@ def _surrogateescape_or_backslash(error: UnicodeError) -> tuple[str | bytes, int
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
         return codecs.backslashreplace_errors(error)
+
+
+def _ended(code: int) -> int:
+    """Return ``code``; a process that trains beside others ends here."""
+    # Here, since the room behind it loads numpy, which --help does without.
+    from agegender.executor.choice import launched_by_torch
+
+    if launched_by_torch():
+        from agegender.engine.torch_launch import leave
+
+        leave(code)
+    return code
 
 
 def _log_to_stderr(args: argparse.Namespace) -> None:

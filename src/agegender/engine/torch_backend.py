@@ -77,6 +77,8 @@ class TorchBackend:
     def leave(self, *, failed: bool) -> None:
         """Part from the others; after an error without waiting for what they still send."""
         if dist.is_initialized() and not failed:
+            # Nobody is gone while another still waits for an answer.
+            dist.barrier()
             dist.destroy_process_group()
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from agegender.errors import UsageError
-from agegender.executor.base import Executor
-from agegender.graph.checkpoint import Checkpoint, params_path
+
+# Not even numpy, so that the command line can read ENGINES at once.
+if TYPE_CHECKING:
+    from agegender.executor.base import Executor
+    from agegender.graph.checkpoint import Checkpoint
 
 __all__ = ["ENGINES", "Executor", "open_executor"]
 
@@ -23,6 +27,8 @@ def open_executor(
     """
     if engine not in ENGINES:
         raise UsageError(f"unknown executor {engine!r} ({', '.join(ENGINES)})")
+    from agegender.graph.checkpoint import params_path
+
     path = params_path(checkpoint.prefix, checkpoint.epoch)
     if engine == "torch":
         from agegender.executor.torch_runtime import torch_devices
@@ -36,3 +42,11 @@ def open_executor(
     from agegender.executor.mxnet_executor import MXNetExecutor
 
     return MXNetExecutor(checkpoint.graph, checkpoint.params, contexts=contexts(gpu_ids), source=path)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Executor":
+        from agegender.executor.base import Executor
+
+        return Executor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
