@@ -42,7 +42,8 @@ try:
 except AgeGenderError as error:
     print(f"error: {error}", file=sys.stderr)
     leave(1)
-print("ended with", result.last)
+# In one piece: both processes say it at the same moment, into the same pipe.
+sys.stdout.write(f"ended with {result.last}\\n")
 leave(130 if result.interrupted else 0)
 """
 
