@@ -40,7 +40,9 @@ MAY_IMPORT = {
     },
 }
 # Loaded where they are used, never by importing one of our modules.
-LAZY = {"mxnet", "torch", "onnxruntime", "matplotlib.pyplot"}
+LAZY = {"mxnet", "torch", "onnx", "onnxruntime", "matplotlib.pyplot"}
+# What may be imported at the top of a file after all: by those whose names start so, and by one another.
+AT_HOME = {"torch": "torch_", "onnx": "onnx_"}
 # They can run code from a data file.
 UNSAFE = {"pickle", "joblib", "dill", "shelve", "marshal"}
 MAX_LINES = 450
@@ -163,19 +165,22 @@ def test_modules_import_without_a_ring(ours: list[Import], root: Path) -> None:
 
 
 def test_heavy_libraries_are_imported_where_they_are_used(ours: list[Import]) -> None:
-    """But for torch, whose classes are inherited from: files named ``torch_*`` import it, and one another."""
+    """But for torch, whose classes are inherited from, and onnx, whose types are everywhere: see ``AT_HOME``."""
     top = [found for found in ours if found.at_top]
     heavy = [
         each for each in top if any(each.imported == name or each.imported.startswith(f"{name}.") for name in LAZY)
     ]
-    with_torch = {each.importer for each in heavy if each.imported.partition(".")[0] == "torch"}
-    before: set[str] = set()
-    while with_torch != before:
-        before, named = with_torch, [each for each in top if each.importer.rpartition(".")[2].startswith("torch_")]
-        with_torch = before | {each.importer for each in named if each.imported in before}
-    assert [name for name in with_torch if not name.rpartition(".")[2].startswith("torch_")] == []
-    rest = [each for each in heavy if each.importer not in with_torch]
-    rest += [each for each in top if each.imported in with_torch and each.importer not in with_torch]
+    allowed: set[str] = set()
+    for library, prefix in AT_HOME.items():
+        users = {each.importer for each in heavy if each.imported.partition(".")[0] == library}
+        before: set[str] = set()
+        while users != before:
+            before, named = users, [each for each in top if each.importer.rpartition(".")[2].startswith(prefix)]
+            users = before | {each.importer for each in named if each.imported in before}
+        assert [name for name in users if not name.rpartition(".")[2].startswith(prefix)] == []
+        allowed |= users
+    rest = [each for each in heavy if each.importer not in allowed]
+    rest += [each for each in top if each.imported in allowed and each.importer not in allowed]
     assert [f"{found.importer}:{found.line} imports {found.imported}" for found in rest] == []
 
 

@@ -1,4 +1,4 @@
-"""MXNet as the reference: one pass, or a training, of a graph on MXNet and on PyTorch."""
+"""MXNet as the reference: one pass, or a training, of a graph on MXNet and on PyTorch; one pass on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import torch
 
 from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.executor.onnx_graph import to_onnx
 from agegender.executor.torch_graph import GraphModule
 from agegender.graph import Graph, Node
 
@@ -147,6 +150,28 @@ class TorchTraining:
 
     def params(self) -> Arrays:
         return self.module.export_params()
+
+
+def onnx_outputs(
+    graph: Graph, params: Arrays, data: np.ndarray, *, batch: int | None = None, free_size: bool = False
+) -> list[np.ndarray]:
+    """Return what ONNX Runtime computes, from a file that ONNX's own checker passes; the batch is free by default."""
+    image = [None if free_size and axis else size for axis, size in enumerate(data.shape[1:])]
+    model = to_onnx(graph, params, image=image, batch=batch)
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
+    )
+    outputs = session.get_outputs()
+    assert [output.name for output in outputs] == graph.inference().outputs()
+    results = session.run(None, {session.get_inputs()[0].name: data} if session.get_inputs() else {})
+    for declared, result in zip(outputs, results, strict=True):
+        assert len(declared.shape) == result.ndim
+        fixed = [(size, real) for size, real in zip(declared.shape, result.shape, strict=True) if isinstance(size, int)]
+        assert all(size == real for size, real in fixed)
+    return list(results)
 
 
 def worst(ours: Arrays | list[np.ndarray], theirs: Arrays | list[np.ndarray]) -> float:

@@ -21,7 +21,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def make(*, installed: tuple[str, ...] = ("mxnet", "torch"), mxnet: int = 0, torch: int = 0) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
-        monkeypatch.setattr(choice, "_driver_gpus", lambda: max(mxnet, torch))
+        monkeypatch.setattr(choice, "driver_gpus", lambda: max(mxnet, torch))
         here = SimpleNamespace(context=SimpleNamespace(num_gpus=lambda: mxnet))
         monkeypatch.setattr(mxnet_runtime, "load_mxnet", lambda: here)
         there = SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: torch))
@@ -69,4 +69,4 @@ def test_what_is_asked_for_is_taken(machine: Any) -> None:
 
 
 def test_this_machine_without_a_driver_has_no_gpu() -> None:
-    assert choice._driver_gpus() >= 0
+    assert choice.driver_gpus() >= 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,9 +14,15 @@ from agegender.deploy.boxes import Floats, refine, square, suppress
 from agegender.deploy.mosaic import Level, build_mosaic, scales
 from agegender.deploy.shipped import check_listed
 from agegender.errors import CheckpointError, UsageError
+from agegender.executor import open_executor
 from agegender.executor.base import Executor
+from agegender.executor.choice import choose_executor
 from agegender.face.detector import Detection
 from agegender.face.preprocess import to_input
+from agegender.graph.builtin import builtin_json
+from agegender.graph.checkpoint import Checkpoint
+from agegender.graph.params import load_params
+from agegender.graph.symbol import Graph
 
 Photo = npt.NDArray[np.uint8]
 NETS = ("pnet", "rnet", "onet")
@@ -141,25 +146,29 @@ def open_mtcnn(
     *,
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
     min_face: float = 20,
-    gpu_ids: str | Sequence[int] = "cpu",
+    engine: str = "auto",
+    gpu_ids: str = "cpu",
+    threads: int | None = None,
 ) -> MTCNN:
     """Return MTCNN on the shipped weights, or on those in the folder ``models``.
 
-    MXNet runs it on the first device of ``gpu_ids``. Raises CheckpointError where the weights are missing, damaged or
-    not those of the manifest beside them, UsageError where a value is out of range.
+    ``engine`` (auto: ONNX Runtime where it is installed) runs it on the first device of ``gpu_ids``, with ``threads``
+    threads. Raises CheckpointError where the weights are missing, damaged or not those of the manifest beside them,
+    UsageError where a value is out of range.
     """
-    from agegender.executor.devices import contexts
-    from agegender.executor.mxnet_executor import MXNetExecutor
-    from agegender.graph.builtin import builtin_json
-    from agegender.graph.params import load_params
-
     folder = models or _shipped_folder()
-    devices = contexts(gpu_ids)[:1]
+    chosen, _ = choose_executor(engine, gpu_ids)
     nets = []
     for name in NETS:
         path = folder / f"{name}-0001.params"
         check_listed(path)
-        nets.append(MXNetExecutor(builtin_json(f"mtcnn_{name}"), load_params(path), contexts=devices))
+        graph = Graph.from_json(builtin_json(f"mtcnn_{name}"))
+        checkpoint = Checkpoint(folder / name, 1, graph, load_params(path))
+        nets.append(
+            open_executor(
+                checkpoint, engine=chosen, gpu_ids=gpu_ids.partition(",")[0], threads=threads, free_size=name == "pnet"
+            )
+        )
     return MTCNN(*nets, thresholds=thresholds, min_face=min_face)
 
 

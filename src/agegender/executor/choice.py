@@ -25,10 +25,22 @@ def choose_engine(engine: str, gpu_ids: str | None) -> tuple[str, str]:
     words = [word.strip().lower() for word in (gpu_ids or "").split(",") if word.strip()]
     if words and all(word == "cpu" for word in words):
         return "mxnet", "on the processor the faster of the two"
-    if _driver_gpus() == 0:
+    if driver_gpus() == 0:
         return "mxnet", "no GPU is there"
     wanted = max((int(word) for word in words if word.isdecimal()), default=0) + 1
     return _among_gpus(wanted)
+
+
+def choose_executor(engine: str, gpu_ids: str | None) -> tuple[str, str]:
+    """Return the executor for deployment that ``engine`` and ``gpu_ids`` mean, and the reason for it.
+
+    ``auto``: ONNX Runtime where it is installed, else what ``choose_engine`` says.
+    """
+    if engine != "auto":
+        return engine, "as asked"
+    if all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "onnx")):
+        return "onnxruntime", "the fastest to start and to run"
+    return choose_engine("auto", gpu_ids)
 
 
 def launched_by_torch() -> bool:
@@ -49,7 +61,7 @@ def _among_gpus(wanted: int) -> tuple[str, str]:
     return "mxnet", "neither mxnet nor torch can use the GPU"
 
 
-def _driver_gpus() -> int:
+def driver_gpus() -> int:
     """Return how many GPUs NVIDIA's driver sees, without loading a library of a second's weight."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
         try:

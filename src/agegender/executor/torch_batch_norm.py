@@ -11,8 +11,6 @@ from torch.distributed import ProcessGroup
 
 from agegender.executor.attributes import Attributes
 
-NORMS = ("BatchNorm", "BatchNorm_v1", "CuDNNBatchNorm", "_contrib_SyncBatchNorm")
-
 
 def has_fixed_gamma(attrs: Attributes) -> bool:
     """Return whether a BatchNorm takes its gamma as 1, whatever its value is: MXNet's default."""

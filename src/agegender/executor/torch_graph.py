@@ -13,9 +13,10 @@ from torch.distributed import ProcessGroup
 
 from agegender.errors import CheckpointError, GraphError
 from agegender.executor.attributes import Attributes
-from agegender.executor.torch_batch_norm import NORMS, BatchNorm, has_fixed_gamma
+from agegender.executor.parameter_rules import check_given_shapes
+from agegender.executor.torch_batch_norm import BatchNorm, has_fixed_gamma
 from agegender.executor.torch_plan import Plan
-from agegender.executor.torch_shapes import check_given_shapes
+from agegender.graph.operators import NORMS
 from agegender.graph.symbol import Graph
 
 

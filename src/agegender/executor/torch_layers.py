@@ -7,9 +7,10 @@ import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
 
 from agegender.executor.attributes import Attributes
-from agegender.executor.torch_batch_norm import NORMS, BatchNorm
+from agegender.executor.torch_batch_norm import BatchNorm
 from agegender.executor.torch_pooling import pooling, pooling_v1
 from agegender.executor.torch_types import Builder, Operator
+from agegender.graph.operators import NORMS
 
 
 def convolution(attrs: Attributes) -> Operator:

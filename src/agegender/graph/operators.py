@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 Attrs = Mapping[str, str]
 
-_NORMS = frozenset({"BatchNorm", "BatchNorm_v1", "CuDNNBatchNorm", "_contrib_SyncBatchNorm"})
+NORMS = frozenset({"BatchNorm", "BatchNorm_v1", "CuDNNBatchNorm", "_contrib_SyncBatchNorm"})
 _WEIGHTED = frozenset({"Convolution", "Convolution_v1", "Deconvolution", "FullyConnected"})
 _AFFINE = frozenset({"InstanceNorm", "LayerNorm", "GroupNorm"})
 # Loss operators: what they compute when nobody trains, as (operator, attributes).
@@ -31,7 +31,7 @@ def is_true(value: str | None, *, default: bool = False) -> bool:
 
 def input_names(op: str, attrs: Attrs) -> tuple[str, ...]:
     """Return the names of an operator's inputs, states included; () where they are not known here."""
-    if op in _NORMS:
+    if op in NORMS:
         return ("data", "gamma", "beta", "moving_mean", "moving_var")
     if op in _WEIGHTED:
         without_bias = is_true(attrs.get("no_bias"), default=op == "Deconvolution")
@@ -51,14 +51,14 @@ def input_names(op: str, attrs: Attrs) -> tuple[str, ...]:
 
 def state_positions(op: str) -> tuple[int, ...]:
     """Return which inputs an operator changes while training (auxiliary states)."""
-    if op in _NORMS:
+    if op in NORMS:
         return (3, 4)
     return (1,) if op == "IdentityAttachKLSparseReg" else ()
 
 
 def default_initializer(op: str, attrs: Attrs, position: int) -> str | None:
     """Return the ``__init__`` attribute that MXNet gives to the variable at this input, None for most."""
-    if op in _NORMS:
+    if op in NORMS:
         return {3: '["zero", {}]', 4: '["one", {}]'}.get(position)
     if op == "LeakyReLU" and attrs.get("act_type") == "prelu" and position == 1:
         return '["Constant", {"value": 0.25}]'
@@ -70,7 +70,7 @@ def output_name(op: str, name: str, index: int) -> str:
     if op in ("SliceChannel", "split", "_split_v2", "topk", "RNN"):
         return f"{name}_output{index}"
     extra = {
-        **dict.fromkeys(_NORMS, ("output", "mean", "var")),
+        **dict.fromkeys(NORMS, ("output", "mean", "var")),
         "Dropout": ("output", "mask"),
         "LayerNorm": ("output", "mean", "std"),
     }.get(op)

@@ -1,4 +1,4 @@
-"""Each operator against MXNet's: outputs, and gradients of data and parameters, over its attributes."""
+"""Each operator against MXNet's, over its attributes: outputs (also on ONNX Runtime), gradients and states."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import torch
 
 from agegender.errors import GraphError
 from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.executor.shape_codes import new_shape
 from agegender.executor.torch_graph import GraphModule
-from agegender.executor.torch_reshape import new_shape
 from agegender.graph import Graph
-from tests.executor.oracle import MXNetTraining, TorchTraining, cotangents, graph_of, random_params, worst
+from tests.executor.oracle import MXNetTraining, TorchTraining, cotangents, graph_of, onnx_outputs, random_params, worst
 
 TOLERANCE = 1e-4
 IMAGE, ROW = (4, 3, 7, 9), (4, 6)
@@ -179,13 +179,17 @@ SCALARS = [
 ]  # fmt: skip
 
 
-def agree(symbol: Any, data: np.ndarray, *, seed: int = 0) -> None:
-    """Check outputs in use and in training, gradients and states of a symbol on ``data``."""
+def agree(symbol: Any, data: np.ndarray, *, seed: int = 0, batch: int | None = None) -> None:
+    """Check outputs in use and in training, gradients and states of a symbol on ``data``.
+
+    ``batch`` is its size in the ONNX file where that can't be left free.
+    """
     graph = graph_of(symbol)
     params = random_params(graph, data.shape[1:], seed=seed, rows=len(data))
     theirs, ours = MXNetTraining(graph, params, data), TorchTraining(graph, params, data)
     assert list(ours.module.eval()(ours._data)) == symbol.list_outputs()
     assert worst(ours.outputs(), theirs.outputs()) < TOLERANCE
+    assert worst(onnx_outputs(graph, params, data, batch=batch), theirs.outputs()) < TOLERANCE
     (their_outputs, their_gradients), (outputs, gradients) = (each.gradients(cotangents()) for each in (theirs, ours))
     assert worst(outputs, their_outputs) < TOLERANCE
     assert worst(gradients, their_gradients) < TOLERANCE

@@ -1,4 +1,4 @@
-"""Whole networks on PyTorch against MXNet: results, gradients, and what twenty steps of training make of them."""
+"""Whole networks on PyTorch and ONNX Runtime against MXNet: results, gradients, what twenty steps of training make."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.executor.oracle import (
     TorchTraining,
     cotangents,
     graph_of,
+    onnx_outputs,
     random_params,
     with_composed_prelu,
     worst,
@@ -38,11 +39,12 @@ def images(count: int, side: int, *, seed: int = 1) -> np.ndarray:
 
 
 def difference(graph: Graph, params: Arrays, data: np.ndarray) -> float:
-    """Return how far the two executors' outputs are apart, at most."""
+    """Return how far the other executors' outputs are from MXNet's, at most."""
     ours, theirs = (each(graph, params).forward(data) for each in (TorchExecutor, MXNetExecutor))
     assert list(ours) == list(theirs) == graph.outputs()
     assert all(ours[name].dtype == theirs[name].dtype == np.float32 for name in theirs)
-    return max(float(np.abs(ours[name] - theirs[name]).max()) for name in theirs)
+    third = dict(zip(ours, onnx_outputs(graph, params, data), strict=True))
+    return max(float(np.abs(other[name] - theirs[name]).max()) for name in theirs for other in (ours, third))
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -289,9 +291,12 @@ def pair(symbol: Any, data: np.ndarray) -> tuple[TorchTraining, MXNetTraining]:
 
 def check_gradients(symbol: Any) -> None:
     """Compare outputs in use and in training, and the gradients of data and parameters."""
-    ours, theirs = pair(symbol, np.random.default_rng(7).normal(0, 1, ROWS).astype(np.float32))
-    for mine, their in zip(ours.outputs(), theirs.outputs(), strict=True):
+    data = np.random.default_rng(7).normal(0, 1, ROWS).astype(np.float32)
+    ours, theirs = pair(symbol, data)
+    exported = onnx_outputs(graph_of(symbol), random_params(graph_of(symbol), data.shape[1:]), data)
+    for mine, third, their in zip(ours.outputs(), exported, theirs.outputs(), strict=True):
         assert np.abs(mine - their).max() < OUTPUTS
+        assert np.abs(third - their).max() < OUTPUTS
     (my_outputs, mine), (their_outputs, their) = (each.gradients(cotangents()) for each in (ours, theirs))
     assert worst(my_outputs, their_outputs) < OUTPUTS
     assert worst(mine, their) < GRADIENTS
@@ -404,3 +409,4 @@ def test_networks_of_old_versions(document: dict[str, Any], tmp_path: Path) -> N
     outputs = TorchExecutor(graph, params).forward(data)
     assert list(outputs) == ["softmax_output"]
     assert np.abs(outputs["softmax_output"] - expected).max() < 1e-6
+    assert np.abs(onnx_outputs(graph, params, data)[0] - expected).max() < 1e-6
