@@ -8,6 +8,11 @@ from typing import Any
 _HOMES = {
     "MTCNN": "mtcnn",
     "open_mtcnn": "mtcnn",
+    "DETECTORS": "detectors",
+    "open_detector": "detectors",
+    "RetinaFace": "retinaface",
+    "InsightDetector": "insight_detector",
+    "AgeGenderTask": "insightface_task",
     "Face": "face",
     "Predictor": "predict",
     "open_predictor": "predict",
