@@ -26,14 +26,13 @@ from tqdm import tqdm
 from agegender.app import evaluate
 from agegender.app.eval_faces import CroppedFaces, ModelCrop, model_crop
 from agegender.app.eval_images import Image, Origin, RecordImages
+from agegender.app.eval_model import Read
 from agegender.app.eval_report import CUM_YEARS
 from agegender.app.evaluate import EvalConfig
 from agegender.app.messages import say
 from agegender.errors import AgeGenderError, DataError, UsageError
-from agegender.executor import ENGINES, Executor, open_executor
-from agegender.executor.choice import choose_engine
+from agegender.executor import EXECUTORS
 from agegender.face.corruption import CORRUPTIONS, corrupt
-from agegender.face.preprocess import to_input
 from agegender.files import write_text
 from agegender.metrics import ScoreKeeper, Scores
 from agegender.pipeline.faces import LABEL_ORDERS
@@ -106,19 +105,15 @@ def passes(
         )
 
 
-def score(faces: CroppedFaces, executor: Executor, *, task: str, progress: Callable[[int], Any]) -> Scores:
+def score(faces: CroppedFaces, read: Read, *, progress: Callable[[int], Any]) -> Scores:
     """Run every face through the net and return the figures; ``progress`` hears of the faces of each batch.
 
     Raises RecordError for a bad record unless such are skipped, DataError where no face can be scored.
     """
     keeper = ScoreKeeper()
     for batch in faces.batches():
-        outputs = executor.forward(to_input(batch.data))
-        keeper.update(
-            labels=batch.labels,
-            gender_probability=None if task == "age" else outputs["gender_softmax_output"],
-            age=None if task == "gender" else outputs["age_output"],
-        )
+        reading = read(batch.data)
+        keeper.update(labels=batch.labels, gender_probability=reading.gender, age=reading.age)
         progress(len(batch.rows))
     scores = keeper.compute()
     if not scores.n:
@@ -152,21 +147,19 @@ def write_csv(path: Path, found: dict[str, Scores]) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
-    checkpoint = evaluate.open_model(config, "en")
-    crop = model_crop(checkpoint)
+    model = evaluate.open_model(config, "en")
+    crop = model_crop(model)
     images, how = _open_images(config, crop)
     rows = _chosen(len(images), args.limit)
     print(say("data", "en", path=args.data, faces=len(rows), crop=how), file=sys.stderr)
-    engine, _ = choose_engine(args.engine, args.gpu_ids)
-    executor = open_executor(checkpoint, engine=engine, gpu_ids=args.gpu_ids)
-    task = "both" if checkpoint.info is None else checkpoint.info.task
+    read = model.open(args.engine, args.gpu_ids)
     found: dict[str, Scores] = {}
     skipped: list[str] = []
     each = passes(images, rows, crop, batch_size=args.batch_size, seed=args.seed, bad_records=args.bad_records)
     with tqdm(total=(1 + len(CORRUPTIONS)) * len(rows), unit="face", disable=None, file=sys.stderr) as bar:
         for name, faces in each:
             bar.set_description(name)
-            found[name] = score(faces, executor, task=task, progress=bar.update)
+            found[name] = score(faces, read, progress=bar.update)
             # The same in every pass: a record that can't be read is bad before anything is done to it.
             skipped = faces.losses.skipped
     if skipped:
@@ -242,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", metavar="MODEL", help="PREFIX,EPOCH or a name (default: the newest run, else the shipped one)")
     add("--data", default="dataset/test.rec", metavar="FILE", help="records (default: dataset/test.rec)")
-    add("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the net; auto: as in train")
+    add("--engine", choices=("auto", *EXECUTORS), default="auto", help="what runs the net; auto: as in train")
     add("--gpu_ids", metavar="IDS", help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)")
     add("--batch_size", type=int, default=128, metavar="N", help="faces at once (default: 128)")
     add("--limit", type=int, metavar="N", help="score only N faces, spread evenly over the set")

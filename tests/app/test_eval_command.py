@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agegender.age_distribution import age_interval
 from agegender.app import evaluate
 from agegender.app.cli import main
 from agegender.dataset.sources.synthetic import synthetic_sample
@@ -185,6 +186,45 @@ def test_flip_averages_over_the_mirrored_faces(bodies: list[bytes], labels: Any,
     assert float(first["predicted_age"]) == pytest.approx(executor.forward(both)["age_output"].mean(), abs=1e-2)
 
 
+def test_calibration_says_how_far_confidence_can_be_relied_on(
+    bodies: list[bytes], labels: Any, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set(bodies, labels)
+    info = read_info(model)
+    assert info is not None
+    years = np.array([age for _, age in plain_loop(model, bodies)])
+    known = labels[:, 1] >= 0
+    stored = {"epoch": 1, "gender_temperature": 3.0, "age_shifts": {"0.8": -20.0}}
+    for info.calibration, first, shift in (
+        ({}, "calibration: none stored for this epoch, ", 0),
+        (stored | {"epoch": 2}, "calibration: none stored for this epoch, ", 0),
+        (stored, "calibration: as stored with the model (temperature 3.000)", -20),
+    ):
+        write_info(model, info)
+        assert main(["eval", "--calibration", "--batch_size", "8", "--gpu_ids", "cpu"]) == 0
+        lines = capsys.readouterr().out.splitlines()[5:8]
+        assert lines[0].startswith(first)
+        assert lines[1].startswith("ECE=0.")
+        ends = intervals(model, bodies) + np.array([-shift, shift])
+        low, high = np.minimum(ends[:, 0], years), np.maximum(ends[:, 1], years)
+        held = np.mean(((low <= labels[:, 1]) & (labels[:, 1] <= high))[known])
+        assert lines[2].startswith(f"COVERAGE_80={held:.6f} (share of ages in their intervals, ")
+        assert lines[2].endswith(f", {np.mean((high - low)[known]):.2f} years wide, n=20)")
+    info.calibration = {"gender_temperature": 0}
+    write_info(model, info)
+    assert main(["eval", "--calibration"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "agegender eval: error: runs/ssrnet/model.json: calibration: gender_temperature is 0, not a number above 0"
+    )
+
+
+def intervals(model: str, bodies: list[bytes]) -> Any:
+    """Return the net's own 80% intervals, from its distributions."""
+    executor = open_executor(load_checkpoint(model), gpu_ids="cpu")
+    crops = np.stack([resize_crop(decode_jpeg(body), (64, 64)) for body in bodies])
+    return age_interval(executor.forward(crops.transpose(0, 3, 1, 2).astype(np.float32))["age_softmax_output"])
+
+
 def test_label_order_of_the_set_and_of_the_flag(
     bodies: list[bytes], labels: Any, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -350,10 +390,10 @@ def test_no_output_replaces_what_is_read_or_written(
     Path("plots.png").mkdir()
     before = {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()}
 
-    def score(*arguments: object) -> None:
+    def score(*arguments: object, **options: object) -> None:
         raise AssertionError("it was scored before it was refused")
 
-    monkeypatch.setattr(evaluate, "_score", score)
+    monkeypatch.setattr(evaluate, "score", score)
     assert main(["eval", *arguments]) == 2
     output = capsys.readouterr()
     error = output.err.splitlines()[-1]

@@ -194,14 +194,15 @@ def test_the_description_survives_a_round_trip_with_what_is_unknown(tmp_path: Pa
         network="ssrnet",
         arguments={"width": 1.0},
         head="ssr",
-        input={"shape": [3, 64, 64], "colour": "RGB", "range": [0, 255]},
+        input={"shape": [3, 64, 64], "colour": "BGR", "range": [-1, 1], "mean": 127.5, "scale": 0.0078125},
+        readout={"layout": "ordinal", "age": {"outputs": ["fc1_output"], "form": "logits", "columns": [2, 202]}},
         best=4,
         metrics={"4": {"MAE": 6.1}},
         synthetic=True,
-        extra={"calibration": {"temperature": 1.2}},
+        extra={"later": {"temperature": 1.2}},
     )
     write_info(tmp_path / "model", info)
-    assert json.loads((tmp_path / "model.json").read_text())["calibration"] == {"temperature": 1.2}
+    assert json.loads((tmp_path / "model.json").read_text())["later"] == {"temperature": 1.2}
     read = read_info(tmp_path / "model")
     assert read == info
     assert read is not None and read.data_shape == (3, 64, 64)
@@ -225,6 +226,8 @@ def test_the_description_survives_a_round_trip_with_what_is_unknown(tmp_path: Pa
             '{"format": 1, "input": {"shape": [64, 64]}}',
             r"the input shape is \[64, 64\], not \[channels, height, width\]",
         ),
+        ('{"format": 1, "readout": "ordinal"}', r"m\.json: readout is 'ordinal', not an object"),
+        ('{"format": 1, "readout": {"layout": "vgg"}}', r"m\.json: readout\.layout is 'vgg' \(dex, ssr, ordinal\)"),
         ('{"format": 1, "synthetic": 1}', "synthetic is 1, not true or false"),
     ],
 )

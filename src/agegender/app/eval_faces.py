@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.app.eval_images import Image, ImageSource, Origin, record_origins
+from agegender.app.eval_model import EvalModel
 from agegender.cores import usable_cores
 from agegender.dataset.crop import find_face
 from agegender.errors import CheckpointError, DataError, ImageError, UsageError
 from agegender.face.align import warp
 from agegender.face.detector import Detector
 from agegender.face.templates import Template
-from agegender.graph.checkpoint import Checkpoint
 from agegender.pipeline.config import LoaderConfig
 from agegender.pipeline.loader import Loader
 from agegender.recordio import RecordSet
@@ -74,10 +74,9 @@ class FaceSet(Protocol):
         ...
 
 
-def model_crop(checkpoint: Checkpoint) -> ModelCrop:
-    """Return what the model of ``checkpoint`` takes. Raises CheckpointError where ``prefix.json`` doesn't say it."""
-    info = checkpoint.info
-    name = checkpoint.prefix.with_name(checkpoint.prefix.name + ".json")
+def model_crop(model: EvalModel) -> ModelCrop:
+    """Return what ``model`` takes. Raises CheckpointError where ``prefix.json`` doesn't say it."""
+    info, name = model.info, model.source
     if info is None or info.data_shape is None:
         what = "does not exist" if info is None else "lacks the input shape"
         raise CheckpointError(f"{name} {what}: without it nobody knows the model's input size or what its outputs mean")

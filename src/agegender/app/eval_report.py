@@ -6,7 +6,7 @@ import csv
 import io
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from agegender.app.eval_images import Origin
 from agegender.app.messages import say
+from agegender.calibration import SHARE, Calibration
 from agegender.files import write_text
 from agegender.labels import FEMALE, MALE
 from agegender.metrics import ScoreKeeper, Scores, decade_scores, group_scores
+from agegender.metrics.calibration import BINS, expected_calibration_error, interval_scores
 
 COLUMNS = (
     *("key", "path", "source", "group", "gender", "age"),
@@ -30,19 +32,25 @@ CUM_YEARS = 5
 class Results:
     """Predictions of n faces: ``rows`` (n,) places in the set, ``labels`` (n, 2) gender, age (-1 unknown).
 
-    ``male`` (n,) probability of male and ``age`` (n,) years; None where the model was not trained for it.
+    ``male`` (n,) probability of male and ``age`` (n,) years; None where the model was not trained for it. ``ends``
+    (n, 2) years by share: intervals of the model's own distribution over ages, those that were asked for.
     """
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.float32]
     male: npt.NDArray[np.float64] | None
     age: npt.NDArray[np.float64] | None
+    ends: dict[float, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def scores(self) -> Scores:
         """Return the figures over all faces."""
         keeper = ScoreKeeper()
         keeper.update(labels=self.labels, gender_probability=self.male, age=self.age)
         return keeper.compute()
+
+    def genders(self) -> npt.NDArray[np.float64] | None:
+        """Return the probabilities (n, 2) of female and male, None where the model was not trained for gender."""
+        return None if self.male is None else np.stack([1 - self.male, self.male], axis=1)
 
     def by(self, column: str, origins: Sequence[Origin], *, lang: str) -> dict[str, Scores]:
         """Return the figures by ``column`` (group, source, age in decades, gender); {} where none is known."""
@@ -66,6 +74,30 @@ def figures(scores: Scores, *, lang: str) -> list[str]:
         say("mae", lang, value=scores.mae, n=scores.n_age),
         say("cum", lang, years=CUM_YEARS, value=scores.cum[CUM_YEARS], n=scores.n_age),
         say("within3", lang, value=scores.within3_rounded, n=scores.n_age),
+    ]
+
+
+def calibration_figures(results: Results, calibration: Calibration, *, lang: str) -> list[str]:
+    """Return the lines about how far confidence can be relied on, with ``calibration`` applied; nan where unknown.
+
+    ``results.ends`` must hold the interval for ``SHARE`` where the model has a distribution over ages.
+    """
+    stored = "calibrated" if calibration.epoch is not None or not calibration.empty else "uncalibrated"
+    error, known = float("nan"), 0
+    genders = results.genders()
+    if genders is not None:
+        error = expected_calibration_error(calibration.gender(genders), results.labels[:, 0])
+        known = int(np.count_nonzero(results.labels[:, 0] >= 0))
+    ends = None
+    if results.age is not None:
+        ends = calibration.correct(results.ends.get(SHARE), age=results.age)
+    if ends is None:
+        ends = np.empty((0, 2))
+    ages = interval_scores(ends, results.labels[: len(ends), 1])
+    return [
+        say(stored, lang, temperature=calibration.gender_temperature),
+        say("ece", lang, value=error, bins=BINS, n=known),
+        say("coverage", lang, percent=round(100 * SHARE), value=ages.coverage, width=ages.width, n=ages.n),
     ]
 
 

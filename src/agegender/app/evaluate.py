@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from agegender.app.named_files import check_diagram, check_outputs, spare_inputs
 from agegender.config import add_options, collect, option
 from agegender.errors import DataError, UsageError
-from agegender.executor import ENGINES
+from agegender.executor import EXECUTORS
 
 if TYPE_CHECKING:
     from agegender.app.eval_faces import FaceSet, ModelCrop
+    from agegender.app.eval_model import EvalModel
     from agegender.app.eval_report import Results
+    from agegender.calibration import Calibration
     from agegender.face.detector import Detector
-    from agegender.graph.checkpoint import Checkpoint
     from agegender.metrics import Scores
     from agegender.pipeline.set_info import SetInfo
 
@@ -43,8 +44,11 @@ class EvalConfig:
     data: str = option("dataset/val.rec", help="records (.rec), or a list path,gender,age (.txt, .csv)", metavar="FILE")
     batch_size: int = option(128, help="faces that go through the net at once", metavar="N")
     gpu_ids: str | None = option(None, help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)", metavar="IDS")
-    engine: str = option("auto", choices=("auto", *ENGINES), help="what runs the net; auto: as in train")
+    engine: str = option("auto", choices=("auto", *EXECUTORS), help="what runs the net; auto: as in train")
     flip: bool = option(False, help="average over each face and its mirror image")
+    calibration: bool = option(
+        False, help="say how far probabilities and age intervals can be relied on: ECE, coverage"
+    )
     by: tuple[str, ...] = option(("group",), help="tables to print where that is known: group, source, age, gender")
     csv: str | None = option(None, help="write the result of every face", metavar="FILE")
     plot: str | None = option(None, help="draw predicted over true ages", metavar="FILE")
@@ -74,21 +78,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Score and report: 0, or 1 where records or photos were left out because they are bad."""
     from agegender.app.eval_faces import model_crop
-    from agegender.app.eval_report import figures, write_faces
+    from agegender.app.eval_report import calibration_figures, figures, write_faces
     from agegender.app.messages import language, say
+    from agegender.calibration import SHARE
 
     config = collect(EvalConfig, args)
     lang = language(config.lang)
     check_options(config)
-    checkpoint = open_model(config, lang)
-    faces = _open_faces(config, model_crop(checkpoint), lang)
-    results = _score(faces, checkpoint, config, lang)
+    model = open_model(config, lang)
+    calibration = stored_calibration(model) if config.calibration else None
+    faces = open_faces(config, model_crop(model), lang)
+    results = score(faces, model, config, lang, shares=() if calibration is None else (SHARE,))
     for line in _left_out(faces, lang):
         print(line, file=sys.stderr)
     if not len(results.rows):
         raise DataError(f"--data {config.data}: not one of its {len(faces)} faces can be scored")
     scores = results.scores()
     print("\n".join(figures(scores, lang=lang)))
+    if calibration is not None:
+        print("\n".join(calibration_figures(results, calibration, lang=lang)))
     origins = faces.origins()
     for line in _tables(config, results, origins, lang):
         print(line)
@@ -131,26 +139,32 @@ def _is_records(path: Path) -> bool:
     return path.suffix == ".rec" or "*" in path.name
 
 
-def open_model(config: EvalConfig, lang: str) -> Checkpoint:
+def open_model(config: EvalConfig, lang: str) -> EvalModel:
+    from agegender.app.eval_model import open_eval_model
     from agegender.app.messages import model_line
-    from agegender.graph.checkpoint import load_checkpoint, params_path, symbol_path
-    from agegender.graph.info import info_path
     from agegender.graph.lookup import find_model
 
-    model = find_model(config.model)
-    checkpoint = load_checkpoint(model.prefix, model.epoch)
-    prefix = checkpoint.prefix
-    files = [symbol_path(prefix), params_path(prefix, checkpoint.epoch), info_path(prefix)]
-    spare_inputs(config.outputs, files, role="which belongs to the model")
-    print(model_line(model, lang, prefix=prefix, epoch=checkpoint.epoch), file=sys.stderr)
-    missing = {"gender_softmax_output", "age_output"} - set(checkpoint.graph.outputs())
-    if missing:
-        there = ", ".join(checkpoint.graph.outputs())
-        raise UsageError(f"{prefix} has no output {', '.join(sorted(missing))} (it has {there})")
-    return checkpoint
+    if config.model is not None and config.model.endswith(".onnx"):
+        path = Path(config.model).expanduser()
+        spare_inputs(config.outputs, [path], role="which is the model")
+        return open_eval_model(path)
+    found = find_model(config.model)
+    model = open_eval_model(found)
+    spare_inputs(config.outputs, model.files, role="which belongs to the model")
+    print(model_line(found, lang, prefix=model.prefix, epoch=model.epoch), file=sys.stderr)
+    return model
 
 
-def _open_faces(config: EvalConfig, crop: ModelCrop, lang: str) -> FaceSet:
+def stored_calibration(model: EvalModel) -> Calibration:
+    """Return what is stored with the model for this epoch. Raises CheckpointError where that is damaged."""
+    from agegender.calibration import Calibration
+
+    if model.info is None:
+        return Calibration()
+    return Calibration.from_json(model.info.calibration, epoch=model.epoch, where=f"{model.source}: calibration")
+
+
+def open_faces(config: EvalConfig, crop: ModelCrop, lang: str) -> FaceSet:
     """Open ``--data`` and say on standard error what it is."""
     from agegender.app.messages import say
 
@@ -256,32 +270,42 @@ def _cropped(images: Any, config: EvalConfig, crop: ModelCrop) -> FaceSet:
     )
 
 
-def _score(faces: FaceSet, checkpoint: Checkpoint, config: EvalConfig, lang: str) -> Results:
-    """Run every face through the net."""
+def score(faces: FaceSet, model: EvalModel, config: EvalConfig, lang: str, *, shares: Sequence[float] = ()) -> Results:
+    """Run every face through the net; ``shares`` are those of the age intervals that are wanted, uncorrected."""
     import numpy as np
 
+    from agegender.age_distribution import age_interval
     from agegender.app.eval_report import Results
-    from agegender.executor import open_executor
-    from agegender.executor.choice import choose_engine
-    from agegender.face.preprocess import to_input
     from agegender.labels import MALE
 
-    engine, _ = choose_engine(config.engine, config.gpu_ids)
-    executor = open_executor(checkpoint, engine=engine, gpu_ids=config.gpu_ids)
+    read = model.open(config.engine, config.gpu_ids)
     views = (slice(None), slice(None, None, -1)) if config.flip else (slice(None),)
     rows, labels, male, age = [], [], [], []
+    ends: dict[float, list[Any]] = {}
+    told: set[str] = set()
     for batch in _progress(faces, lang):
-        outputs = [executor.forward(to_input(batch.data[:, :, view])) for view in views]
-        male.append(np.mean([output["gender_softmax_output"][:, MALE] for output in outputs], axis=0, dtype=np.float64))
-        age.append(np.mean([output["age_output"][:, 0] for output in outputs], axis=0, dtype=np.float64))
+        readings = [read(batch.data[:, :, view]) for view in views]
+        genders, years, masses = (
+            [getattr(reading, name) for reading in readings] for name in ("gender", "age", "distribution")
+        )
+        if genders[0] is not None:
+            told.add("gender")
+            male.append(np.mean([gender[:, MALE] for gender in genders], axis=0, dtype=np.float64))
+        if years[0] is not None:
+            told.add("age")
+            age.append(np.mean(years, axis=0, dtype=np.float64))
+        if masses[0] is not None:
+            mass = np.mean(masses, axis=0, dtype=np.float64)
+            for share in shares:
+                ends.setdefault(share, [np.empty((0, 2))]).append(age_interval(mass, share=share))
         rows.append(batch.rows.copy())
         labels.append(batch.labels.copy())
-    task = "both" if checkpoint.info is None else checkpoint.info.task
     return Results(
         rows=np.concatenate([np.empty(0, np.int64), *rows]),
         labels=np.concatenate([np.empty((0, 2), np.float32), *labels]),
-        male=None if task == "age" else np.concatenate([np.empty(0), *male]),
-        age=None if task == "gender" else np.concatenate([np.empty(0), *age]),
+        male=np.concatenate([np.empty(0), *male]) if "gender" in told else None,
+        age=np.concatenate([np.empty(0), *age]) if "age" in told else None,
+        ends={share: np.concatenate(found) for share, found in ends.items()},
     )
 
 

@@ -43,6 +43,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "mae": "MAE={value:.6f} (years between expected and true age, n={n})",
         "cum": "CUM_{years}={value:.6f} (share at most {years} years off, n={n})",
         "within3": "older convention, rounded age within 3 years: {value:.6f} (n={n})",
+        "calibrated": "calibration: as stored with the model (temperature {temperature:.3f})",
+        "uncalibrated": "calibration: none stored for this epoch, the net's own confidence (tools/calibrate.py)",
+        "ece": "ECE={value:.6f} (gender, gap of confidence and accuracy over {bins} bins of equal width, n={n})",
+        "coverage": "COVERAGE_{percent}={value:.6f} (share of ages in their intervals, {width:.2f} years wide, n={n})",
         "table": "by {column}:",
         "written": "{what}: {path}",
         "csv": "faces one by one",
@@ -82,6 +86,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "mae": "年龄平均绝对误差（MAE）：{value:.6f}",
         "cum": "年龄误差不超过{years}岁（CUM_{years}）：{value:.6f}",
         "within3": "年龄准确率：{value:.6f}",
+        "calibrated": "校准：采用模型自带的校准（温度{temperature:.3f}）",
+        "uncalibrated": "校准：该轮次没有校准，以下为网络的原始输出（tools/calibrate.py）",
+        "ece": "性别校准误差（ECE，{bins}个等宽区间）：{value:.6f}",
+        "coverage": "年龄落在{percent}%区间内的比例（平均宽度{width:.2f}岁）：{value:.6f}",
         "table": "按{column}：",
         "written": "{what}：{path}",
         "csv": "每张人脸的结果",
@@ -122,7 +130,7 @@ def say(key: str, lang: str, **values: Any) -> str:
     return TEXTS[lang][key].format(**values)
 
 
-def model_line(model: ModelRef, lang: str, *, prefix: Path, epoch: int) -> str:
+def model_line(model: ModelRef, lang: str, *, prefix: Path, epoch: int | None) -> str:
     """Return the line that says which checkpoint is used, and why ``find_model`` took this model."""
     origin = say(f"model_{model.origin.kind}", lang, name=model.origin.name, place=model.origin.place)
     return say("model", lang, prefix=prefix, epoch=epoch, origin=origin)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agegender.errors import CheckpointError
+from agegender.errors import CheckpointError, UsageError
 from agegender.files import write_json
+from agegender.readout import Readout
 
 FORMAT = 1
 
@@ -25,17 +26,22 @@ class ModelInfo:
     arguments: dict[str, Any] = field(default_factory=dict)
     head: str = "dex"
     task: str = "both"
-    # {"shape": [3, height, width], "colour": "RGB", "range": [0, 255]}
+    # {"shape": [3, height, width], "colour": "RGB", "range": [0, 255]}; nets of others may have "colour": "BGR", and
+    # "mean" and "scale" where (value - mean) * scale is still to be computed (face.preprocess.InputSpec).
     input: dict[str, Any] = field(default_factory=dict)
     # {"name": ..., "points": five (x, y) in unit coordinates, "size": [height, width]}
     template: dict[str, Any] = field(default_factory=dict)
     labels: str = "gender,age"
+    # How to read outputs that are not ours (agegender.readout); empty: ours, by head and task.
+    readout: dict[str, Any] = field(default_factory=dict)
     age_bins: list[float] = field(default_factory=lambda: [float(age) for age in range(101)])
     # Epochs by name, what makes one best, and the scores on val by epoch.
     best: int | None = None
     last: int | None = None
     best_by: str = "mae"
     metrics: dict[str, Any] = field(default_factory=dict)
+    # What agegender.calibration.Calibration takes and of which epoch and set it is; empty: not calibrated.
+    calibration: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     git_commit: str = ""
@@ -64,6 +70,11 @@ def read_info(prefix: Path | str) -> ModelInfo | None:
         return None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
+    return info_from_json(document, path)
+
+
+def info_from_json(document: Any, path: Path) -> ModelInfo:
+    """Return what ``document`` says. Raises CheckpointError, naming ``path``, where it is damaged or of a later format."""
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} holds {type(document).__name__}, not a description of a model")
     version = document.get("format")
@@ -83,16 +94,22 @@ def read_info(prefix: Path | str) -> ModelInfo | None:
             known[name] = value
     info = ModelInfo(**known, extra=extra)
     _check_shape(info, path)
+    _check_readout(info, path)
     return info
 
 
 def write_info(prefix: Path | str, info: ModelInfo) -> None:
     """Write ``prefix.json``, atomically."""
-    document = dataclasses.asdict(info)
-    extra = document.pop("extra")
     path = info_path(prefix)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**document, **extra})
+    write_json(path, info_to_json(info))
+
+
+def info_to_json(info: ModelInfo) -> dict[str, Any]:
+    """Return what ``prefix.json`` holds."""
+    document = dataclasses.asdict(info)
+    extra = document.pop("extra")
+    return {**document, **extra}
 
 
 def _check_shape(info: ModelInfo, path: Path) -> None:
@@ -101,6 +118,14 @@ def _check_shape(info: ModelInfo, path: Path) -> None:
         isinstance(shape, list) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)
     ):
         raise CheckpointError(f"{path}: the input shape is {shape!r}, not [channels, height, width]")
+
+
+def _check_readout(info: ModelInfo, path: Path) -> None:
+    if info.readout:
+        try:
+            Readout.from_json(info.readout)
+        except UsageError as error:
+            raise CheckpointError(f"{path}: {error}") from error
 
 
 def _fits(value: Any, hint: Any) -> bool:
