@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -12,9 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agegender.app import infer
 from agegender.app.cli import run_command
-from agegender.errors import UsageError
 from agegender.face.photo import read_photo, write_photo
 
 
@@ -101,6 +100,7 @@ def test_a_bad_photo_does_not_stop_the_rest(run: Command, photo: Path, tmp_path:
     assert lines[0].startswith(f"error: {broken}: damaged JPEG (")
     assert lines[1] == f"error: {tmp_path / 'gone.jpg'}: can't be read (No such file or directory)"
     assert lines[2] == "2 of 3 photos could not be read"
+    assert sorted(path.name for path in run.output.iterdir()) == ["two.jpg"]
 
 
 def test_a_photo_that_is_none_is_one_line(run: Command, tmp_path: Path) -> None:
@@ -121,6 +121,77 @@ def test_a_folder_and_a_repeated_flag(run: Command, photo: Path, empty: Path, tm
     out, _ = run("--image", folder, "--image", empty, "--json")
     images = [json.loads(line)["image"] for line in out.splitlines()]
     assert images == [str(folder / "a.png"), str(folder / "b.PNG"), str(empty)]
+
+
+def test_subfolders_are_mirrored(run: Command, empty: Path, tmp_path: Path) -> None:
+    for place in ("a.png", "one/a.png", "one/two/a.png"):
+        (tmp_path / "photos" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(empty, tmp_path / "photos" / place)
+    run("--image", tmp_path / "photos")
+    drawn = sorted(path.relative_to(run.output).as_posix() for path in run.output.rglob("*.png"))
+    assert drawn == ["a.png", "one/a.png", "one/two/a.png"]
+
+
+def test_no_pictures(run: Command, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, _ = run("--image", photo, "--output", "none")
+    assert out.splitlines()[0] == f"{photo}: 2 faces"
+    assert [path.name for path in tmp_path.iterdir()] == ["two.jpg"]
+
+
+def test_results_in_files(run: Command, photo: Path, empty: Path, tmp_path: Path) -> None:
+    gone, lines, table = tmp_path / "gone.jpg", tmp_path / "new" / "faces.jsonl", tmp_path / "faces.csv"
+    out, err = run("--image", photo, gone, empty, "--json", lines, "--csv", table, "--output", "none", code=1)
+    assert out == f"written to {lines}, {table}: photos 3, faces 2\n"
+    error = f"{gone}: can't be read (No such file or directory)"
+    assert err.splitlines()[1:] == [f"error: {error}", "1 of 3 photos could not be read"]
+    two, bad, none = map(json.loads, lines.read_text().splitlines())
+    assert (bad, none) == ({"image": str(gone), "error": error}, {"image": str(empty), "faces": []})
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [(row["image"], row["face"], row["faces"], row["error"]) for row in rows] == [
+        (str(photo), "1", "2", ""),
+        (str(photo), "2", "2", ""),
+        (str(gone), "", "0", error),
+        (str(empty), "", "0", ""),
+    ]
+    for row, face in zip(rows, two["faces"], strict=False):
+        assert [float(row[key]) for key in ("x1", "y1", "x2", "y2")] == face["box"]
+        assert [float(row["age_low"]), float(row["age_high"])] == face["age_interval"]
+        assert (row["gender"], float(row["age"])) == (face["gender"], face["age"])
+        assert float(row["gender_probability"]) == face["gender_probability"]
+
+
+def test_json_on_standard_output_has_errors_too(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    for flags in (("--json",), ("--json", "1"), ("--json", "-")):
+        out, _ = run("--image", tmp_path / "empty.jpg", *flags, code=1)
+        where = tmp_path / "empty.jpg"
+        assert json.loads(out) == {"image": str(where), "error": f"{where}: the file is empty"}
+    out, _ = run("--image", tmp_path / "empty.jpg", "--json", "0", code=1)
+    assert out == ""
+
+
+def test_contact_sheet(run: Command, photo: Path, empty: Path, tmp_path: Path) -> None:
+    target = tmp_path / "sheets" / "faces.png"
+    out, _ = run("--image", photo, empty, "--contact_sheet", target, "--output", "none")
+    assert out.splitlines()[-1] == f"contact sheet: {target} (2 faces)"
+    assert read_photo(target).shape[1] == 2 * 144 + 3 * 8
+    _, err = run("--image", empty, "--contact_sheet", tmp_path / "none.png", "--output", "none")
+    assert err.splitlines()[-1] == "no face: no contact sheet was written"
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_results_never_replace_photos(run: Command, photo: Path, empty: Path, tmp_path: Path) -> None:
+    before = empty.read_bytes()
+    for source in (tmp_path, tmp_path / "*.png", empty):
+        _, err = run("--image", source, "--contact_sheet", empty, code=2)
+        assert err == (
+            f"infer.py: error: --contact_sheet {empty} would overwrite one of the photos; name another file\n"
+        )
+    for flag in ("--json", "--csv"):
+        _, err = run("--image", empty, flag, photo, code=2)
+        assert err == f"infer.py: error: {flag} {photo} is named like a picture; photos go after --image\n"
+    assert empty.read_bytes() == before
 
 
 def test_output_as_a_file(run: Command, photo: Path, tmp_path: Path) -> None:
@@ -150,6 +221,21 @@ def test_thresholds_and_smallest_face(run: Command, photo: Path) -> None:
         (("--min_face", "3"), "smallest face 3.0 is below 12 pixels, the window of P-Net"),
         (("--model", "nosuch"), "there is no model 'nosuch'"),
         (("--image", "nowhere/*.jpg"), "--image nowhere/*.jpg: no file matches"),
+        (
+            ("--image", "https://example.org/a.jpg"),
+            "--image https://example.org/a.jpg: photos are read from files, not from addresses; download it",
+        ),
+        (("--age_model", "a"), "--age_model and --gender_model go together: --gender_model is missing"),
+        (
+            ("--age_model", "a", "--gender_model", "b"),
+            "--model is one net for both; --age_model and --gender_model are two: give either",
+        ),
+        (("--resume",), "--resume goes on with a file: name it, --json FILE or --csv FILE"),
+        (("--resume", "--json"), "--resume goes on with a file: name it, --json FILE or --csv FILE"),
+        (("--min_confidence", "1.5"), "--min_confidence 1.5 is not within 0..1"),
+        (("--threads", "0"), "--threads 0: at least 1"),
+        (("--contact_sheet", "x.pdf"), "--contact_sheet x.pdf: the name must end in .jpg, .jpeg, .png"),
+        (("--json", "x", "--csv", "./x"), "--json 'x' and --csv './x' are the same file; name two"),
     ],
 )
 def test_mistakes_are_one_line(run: Command, photo: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -176,38 +262,6 @@ def test_show_without_a_screen_says_so(run: Command, photo: Path, monkeypatch: p
     )
 
 
-def test_patterns_are_expanded_where_the_shell_does_not(tmp_path: Path) -> None:
-    for name in ("b.jpg", "a.jpg", "c.png"):
-        (tmp_path / name).touch()
-    assert infer.find_photos([str(tmp_path / "*.jpg")]) == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    odd = tmp_path / "party[1].jpg"
-    odd.touch()
-    assert infer.find_photos([str(odd), str(odd)]) == [odd]
-    (tmp_path / "none").mkdir()
-    with pytest.raises(UsageError, match="no photo lies in that folder"):
-        infer.find_photos([str(tmp_path / "none")])
-
-
-def test_no_two_pictures_share_a_name(tmp_path: Path) -> None:
-    photos = [Path("x/a.jpg"), Path("y/a.jpg"), Path("y/A.JPG"), Path("y/a.gif"), Path("z/a.webp")]
-    targets = infer.picture_paths(photos, tmp_path / "out")
-    assert [target.name for target in targets] == ["a.jpg", "a-2.jpg", "A-3.JPG", "a.png", "a-2.png"]
-
-
-def test_photos_are_never_overwritten(photo: Path, tmp_path: Path) -> None:
-    for output in (photo, photo.parent):
-        with pytest.raises(UsageError, match="would overwrite the photo"):
-            infer.picture_paths([photo], output)
-    (tmp_path / "link.jpg").symlink_to(photo)
-    with pytest.raises(UsageError, match="would overwrite the photo"):
-        infer.picture_paths([photo], tmp_path / "link.jpg")
-    with pytest.raises(UsageError, match="is one picture, but there are 2 photos"):
-        infer.picture_paths([photo, photo], tmp_path / "one.png")
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(UsageError, match="is neither a folder nor a picture's name"):
-        infer.picture_paths([photo], tmp_path / "taken")
-
-
 @pytest.mark.parametrize("name", ["x.bmp", "x.PDF", "x.webp", "x.svg", "x.heic", "x.json", "x.csv"])
 @pytest.mark.parametrize("photos", [1, 2])
 def test_a_picture_that_cannot_be_written_is_refused_at_once(
@@ -221,27 +275,6 @@ def test_a_picture_that_cannot_be_written_is_refused_at_once(
         f"a folder of that name is {target}/\n"
     )
     assert not target.exists()
-
-
-@pytest.mark.parametrize(
-    ("output", "target"),
-    [
-        ("party.2024", "party.2024/a.jpg"),
-        ("v1.5", "v1.5/a.jpg"),
-        ("there.bmp", "there.bmp/a.jpg"),
-        ("there.png", "there.png/a.jpg"),
-        ("new.bmp/", "new.bmp/a.jpg"),
-        ("new.png/", "new.png/a.jpg"),
-        (".hidden", ".hidden/a.jpg"),
-        ("one.PNG", "one.PNG"),
-        ("old.jpg", "old.jpg"),
-    ],
-)
-def test_folders_may_have_a_dot(tmp_path: Path, output: str, target: str) -> None:
-    for name in ("there.bmp", "there.png"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "old.jpg").touch()
-    assert infer.picture_paths([Path("x/a.jpg")], f"{tmp_path}/{output}") == [tmp_path / target]
 
 
 def test_a_folder_with_a_dot_is_made(run: Command, empty: Path, tmp_path: Path) -> None:
@@ -266,3 +299,58 @@ def test_help_loads_nothing_heavy(root: Path) -> None:
         [sys.executable, "-c", code], cwd=root / "src", capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.strip() == "[]"
+
+
+def faces_of(run: Command, photo: Path, *flags: object) -> list[dict[str, object]]:
+    """What the shipped model says of ``photo``."""
+    run.model = Path("ssrnet")
+    out, _ = run("--image", photo, "--json", "--output", "none", *flags)
+    faces: list[dict[str, object]] = json.loads(out)["faces"]
+    return faces
+
+
+def test_engines_agree(run: Command, photo: Path) -> None:
+    for library in ("onnxruntime", "torch"):
+        pytest.importorskip(library)
+    engines = [faces_of(run, photo, "--engine", name, "--threads", 1) for name in ("onnxruntime", "mxnet", "torch")]
+    for faces in zip(*engines, strict=True):
+        assert len({face["gender"] for face in faces}) == 1
+        for key in ("age", "gender_probability"):
+            assert [face[key] for face in faces] == pytest.approx([faces[0][key]] * 3, abs=0.11)
+
+
+def test_a_gender_that_is_not_sure_is_not_told(run: Command, photo: Path) -> None:
+    told = faces_of(run, photo)
+    probabilities = [face["gender_probability"] for face in told]
+    between = sum(probabilities) / 2  # type: ignore[arg-type]
+    unsure = faces_of(run, photo, "--min_confidence", between)
+    expected = [face["gender"] if face["gender_probability"] > between else None for face in told]  # type: ignore[operator]
+    assert [face["gender"] for face in unsure] == expected
+    assert None in expected
+    assert [face["age"] for face in unsure] == [face["age"] for face in told]
+
+
+def test_a_pair_of_nets(run: Command, photo: Path, untrained_model: Path, root: Path) -> None:
+    """The age of one net, the gender of another."""
+    one, pair = faces_of(run, photo), ["--age_model", "ssrnet", "--gender_model", str(untrained_model)]
+    arguments = ["--image", str(photo), "--json", "--output", "none", "--gpu_ids", "cpu", "--lang", "en", *pair]
+    assert run_command("infer", arguments, prog="infer.py") == 0
+    said = run.capsys.readouterr()
+    both = json.loads(said.out)["faces"]
+    run.model = untrained_model
+    out, _ = run("--image", photo, "--json", "--output", "none")
+    other = json.loads(out)["faces"]
+    assert [face["age"] for face in both] == [face["age"] for face in one]
+    assert [face["gender_probability"] for face in both] == [face["gender_probability"] for face in other]
+    assert [line.split(",")[0] for line in said.err.splitlines()] == [
+        f"model: {root / 'models' / 'ssrnet' / 'ssrnet'}",
+        f"model: {untrained_model}",
+    ]
+
+
+def test_detectors_that_need_a_file_say_so(run: Command, photo: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "no.onnx"
+    _, err = run("--image", photo, "--detector", "scrfd", "--det_model", missing, code=2)
+    last = err.splitlines()[-1]
+    assert last.startswith("infer.py: error: ")
+    assert str(missing) in last

@@ -14,7 +14,7 @@ import pytest
 
 from agegender.deploy.insightface_task import AgeGenderTask
 from agegender.deploy.mtcnn import MTCNN, open_mtcnn
-from agegender.deploy.predict import Predictor, open_predictor
+from agegender.deploy.predict import Predictor
 from agegender.errors import ImageError, UsageError
 from agegender.face.align import warp
 from agegender.face.detector import Detection
@@ -27,7 +27,7 @@ Face = pytest.importorskip("insightface.app.common").Face
 
 @pytest.fixture(scope="module")
 def predictor(untrained_model: Path) -> Predictor:
-    return open_predictor(untrained_model, detector="none", gpu_ids="cpu")
+    return Predictor(untrained_model, detector="none", gpu_ids="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from agegender.deploy.predict import Predictor, open_predictor
+from agegender.deploy.net import Net
+from agegender.deploy.predict import Predictor
 from agegender.errors import CheckpointError, UsageError
 from agegender.executor import open_executor
 from agegender.executor.base import Executor
@@ -34,7 +35,7 @@ def executor(checkpoint: Checkpoint) -> Executor:
 
 @pytest.fixture(scope="module")
 def predictor(untrained_model: Path) -> Predictor:
-    return open_predictor(untrained_model, gpu_ids="cpu")
+    return Predictor(untrained_model, gpu_ids="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,11 @@ class Watched:
         return self.executor.forward(data)
 
 
+def net(checkpoint: Checkpoint, executor: Executor, *, template: str | None = None) -> Net:
+    source = checkpoint.prefix.with_name(checkpoint.prefix.name + ".json")
+    return Net(checkpoint.info, executor, source=source, template=template, epoch=checkpoint.epoch)
+
+
 def with_info(checkpoint: Checkpoint, **changes: object) -> Checkpoint:
     assert checkpoint.info is not None
     return dataclasses.replace(checkpoint, info=dataclasses.replace(checkpoint.info, **changes))  # type: ignore[arg-type]
@@ -63,7 +69,7 @@ def test_all_faces_in_one_batch_warped_to_the_models_template(
     checkpoint: Checkpoint, executor: Executor, predictor: Predictor, people: np.ndarray
 ) -> None:
     watched = Watched(executor)
-    faces = Predictor(checkpoint, watched, predictor.detector).predict(people)
+    faces = Predictor(net(checkpoint, watched), detector=predictor.detector).predict(people)
     assert len(faces) == 2
     assert [batch.shape for batch in watched.batches] == [(2, 3, 64, 64)]
     for face, data in zip(faces, watched.batches[0], strict=True):
@@ -101,7 +107,7 @@ def test_no_face_is_an_empty_list(predictor: Predictor) -> None:
 def test_without_detector_the_photo_is_the_crop(checkpoint: Checkpoint, executor: Executor, people: np.ndarray) -> None:
     watched = Watched(executor)
     photo = np.ascontiguousarray(people[:300, :200])
-    [face] = Predictor(checkpoint, watched, None).predict(photo)
+    [face] = Predictor(net(checkpoint, watched), detector=None).predict(photo)
     np.testing.assert_array_equal(face.box, [0, 0, 200, 300])
     np.testing.assert_allclose(face.landmarks, np.array(get_template("utkface").points) * (200, 300), rtol=1e-6)
     assert face.score == 1
@@ -111,7 +117,7 @@ def test_without_detector_the_photo_is_the_crop(checkpoint: Checkpoint, executor
 
 @pytest.mark.parametrize("task", ["age", "gender"])
 def test_untrained_heads_say_nothing(checkpoint: Checkpoint, executor: Executor, people: np.ndarray, task: str) -> None:
-    [face] = Predictor(with_info(checkpoint, task=task), executor, None).predict(people)
+    [face] = Predictor(net(with_info(checkpoint, task=task), executor), detector=None).predict(people)
     told = face.to_json(distribution=True)
     silent = {"gender", "gender_probability"} if task == "age" else {"age", "age_interval", "age_distribution"}
     assert {key for key, value in told.items() if value is None} == silent
@@ -126,7 +132,9 @@ def test_a_head_without_distribution_has_no_interval(checkpoint: Checkpoint, exe
             outputs.pop("age_softmax_output")
             return outputs
 
-    [face] = Predictor(checkpoint, Regression(), None).predict(np.zeros((64, 64, 3), np.uint8))
+    [face] = Predictor(net(with_info(checkpoint, head="ssr"), Regression()), detector=None).predict(
+        np.zeros((64, 64, 3), np.uint8)
+    )
     assert face.age is not None
     assert face.age_interval is None
     assert face.age_distribution is None
@@ -143,7 +151,7 @@ def test_json_holds_plain_rounded_numbers(predictor: Predictor, people: np.ndarr
 
 def test_old_checkpoints_are_told_what_they_lack(checkpoint: Checkpoint, executor: Executor) -> None:
     with pytest.raises(CheckpointError) as error:
-        Predictor(dataclasses.replace(checkpoint, info=None), executor, None)
+        net(dataclasses.replace(checkpoint, info=None), executor)
     assert str(error.value).startswith(f"{checkpoint.prefix}.json does not exist: without it nobody knows which crops")
 
 
@@ -158,7 +166,7 @@ def test_incomplete_descriptions(
     checkpoint: Checkpoint, executor: Executor, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(CheckpointError) as error:
-        Predictor(with_info(checkpoint, **changes), executor, None)
+        net(with_info(checkpoint, **changes), executor)
     assert f"{checkpoint.prefix}.json" in str(error.value)
     assert message in str(error.value)
 
@@ -166,20 +174,20 @@ def test_incomplete_descriptions(
 def test_a_model_that_does_not_know_its_template(checkpoint: Checkpoint, executor: Executor) -> None:
     unknown = with_info(checkpoint, template={})
     with pytest.raises(UsageError) as error:
-        Predictor(unknown, executor, None)
+        net(unknown, executor)
     assert str(error.value) == (
         f"{checkpoint.prefix}.json doesn't say which crops the model was trained on; "
         "name them: --template arcface|utkface"
     )
-    assert Predictor(unknown, executor, None, template="arcface").template == get_template("arcface")
+    assert net(unknown, executor, template="arcface").template == get_template("arcface")
 
 
 def test_a_model_that_knows_better(checkpoint: Checkpoint, executor: Executor) -> None:
-    assert Predictor(checkpoint, executor, None, template="utkface").template_size == 112
+    assert net(checkpoint, executor, template="utkface").template_size == 112
     with pytest.raises(UsageError, match=r"the model was trained on 'utkface' crops \(.*\), not on 'arcface'"):
-        Predictor(checkpoint, executor, None, template="arcface")
+        net(checkpoint, executor, template="arcface")
 
 
 def test_unknown_detector(untrained_model: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown detector 'haar' \(mtcnn, none\)"):
-        open_predictor(untrained_model, detector="haar")
+    with pytest.raises(UsageError, match=r"unknown detector 'haar' \(mtcnn, retinaface, scrfd, none\)"):
+        Predictor(untrained_model, detector="haar")

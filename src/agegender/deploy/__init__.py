@@ -15,7 +15,6 @@ _HOMES = {
     "AgeGenderTask": "insightface_task",
     "Face": "face",
     "Predictor": "predict",
-    "open_predictor": "predict",
     "draw_faces": "draw",
 }
 __all__ = [  # noqa: PLE0604 -- the names are those of the table

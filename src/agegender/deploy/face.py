@@ -15,7 +15,9 @@ class Face:
 
     ``box`` (4,) x1, y1, x2, y2 and ``landmarks`` (5, 2) x, y in pixels; ``score`` of the detector, 0..1. ``gender`` is
     "female" or "male" and ``gender_probability`` that gender's; ``age`` in years, expected; ``age_interval`` holds it
-    with probability 0.8; ``age_distribution`` (101,) sums to 1. What the model doesn't tell is None.
+    with probability 0.8; ``age_distribution`` (101,) sums to 1; ``embedding`` (k,) is the net's ``fc1``. What the model
+    doesn't tell is None. A predictor with ``min_confidence`` leaves a gender None that is not sure enough, and its
+    probability there.
     """
 
     box: npt.NDArray[np.float32]
@@ -26,6 +28,7 @@ class Face:
     age: float | None
     age_interval: tuple[float, float] | None
     age_distribution: npt.NDArray[np.float32] | None
+    embedding: npt.NDArray[np.float32] | None = None
 
     def to_json(self, *, distribution: bool = False) -> dict[str, Any]:
         """Return JSON-able values, pixels and years rounded to tenths; ``distribution`` adds ``age_distribution``."""

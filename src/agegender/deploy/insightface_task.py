@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.deploy.predict import Predictor, open_predictor
+from agegender.deploy.predict import Predictor
 from agegender.errors import ImageError
 from agegender.face.align import warp
 from agegender.face.detector import Detection
-from agegender.graph.lookup import find_model
 from agegender.labels import FEMALE, MALE
 
 # Where the five points of an upright face lie in a detector's box, as shares of its width and height: the mean over the
@@ -40,7 +39,7 @@ class AgeGenderTask:
 
         ``template`` names the crop template of a model that doesn't know its own, ``gpu_ids`` the device (None: the
         first GPU, else the CPU). A Predictor is used as it is. Raises UsageError, CheckpointError, GraphError and
-        DeviceError as ``open_predictor`` does.
+        DeviceError as ``Predictor`` does.
         """
         self._source = model
         self._template = template
@@ -93,8 +92,7 @@ class AgeGenderTask:
 
     def _open(self, gpu_ids: str | None) -> Predictor:
         assert not isinstance(self._source, Predictor)
-        found = find_model(None if self._source is None else str(self._source))
-        return open_predictor(found.prefix, found.epoch, detector="none", template=self._template, gpu_ids=gpu_ids)
+        return Predictor(self._source, detector="none", template=self._template, gpu_ids=gpu_ids)
 
 
 def _from_box(box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -1,145 +1,143 @@
-"""From a photo to faces with age and gender."""
+"""From photos to faces with age and gender."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from agegender.age_distribution import age_interval
+from agegender.calibration import check_min_confidence, is_confident
+from agegender.deploy.detectors import open_detector
 from agegender.deploy.face import Face
-from agegender.deploy.mtcnn import open_mtcnn
-from agegender.errors import CheckpointError, UsageError
-from agegender.executor import open_executor
-from agegender.executor.base import Executor
-from agegender.executor.choice import choose_engine
-from agegender.face.align import warp
+from agegender.deploy.net import FaceReader
+from agegender.deploy.open_net import open_reader
 from agegender.face.detector import Detection, Detector
-from agegender.face.preprocess import resize_crop, to_input
-from agegender.face.templates import TEMPLATES, Template, get_template
-from agegender.graph.checkpoint import Checkpoint, ModelInfo, load_checkpoint
+from agegender.graph.lookup import ModelRef
 from agegender.labels import FEMALE, MALE
+from agegender.readout import Reading
 
-DETECTORS = ("mtcnn", "none")
-# The size of crops in a set, where a model doesn't say; both templates were measured at about it.
-_USUAL_SIZE = 112
+Photo = npt.NDArray[np.uint8]
 GENDERS = {FEMALE: "female", MALE: "male"}
+# Faces that go through a net at once, so that memory stays flat however many a photo or a list of photos has.
+_BATCH = 64
 
 
 class Predictor:
     """Finds faces, warps them to the template that the model was trained on, and tells age and gender.
 
-    Without a ``detector`` each photo is taken for a crop in the model's template. ``template`` names the template of a
-    model that doesn't know its own. Raises CheckpointError where the checkpoint doesn't say (``prefix.json``) what its
-    input is, UsageError where its template is unknown or another than ``template``.
+    ::
+
+        from agegender import Predictor
+        predictor = Predictor("m50")
+        faces = predictor.predict(image)            # (H, W, 3) uint8 RGB
+        pages = predictor.predict([first, second])  # a list of faces for each photo
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, executor: Executor, detector: Detector | None, *, template: str | None = None
+        self,
+        model: str | Path | ModelRef | FaceReader | None = None,
+        *,
+        detector: str | Detector | None = "mtcnn",
+        det_model: str | None = None,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
+        det_threshold: float = 0.5,
+        min_face: float = 20,
+        template: str | None = None,
+        age_model: str | Path | None = None,
+        gender_model: str | Path | None = None,
+        min_confidence: float = 0.0,
+        engine: str = "auto",
+        gpu_ids: str | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
     ) -> None:
-        info = checkpoint.info
-        name = checkpoint.prefix.with_name(checkpoint.prefix.name + ".json")
-        if info is None:
-            raise CheckpointError(
-                f"{name} does not exist: without it nobody knows which crops the model was trained on, its input size "
-                "or what its outputs mean (old checkpoints can seed a training: train.py --pretrained)"
+        """Open ``model``: a name, ``PREFIX,EPOCH``, a path or an exported .onnx file, as ``infer.py --model`` takes it.
+
+        None is the newest run in ``runs``, else the shipped model. ``age_model`` and ``gender_model`` together take the
+        place of ``model``. ``detector`` is one of ``DETECTORS`` (with ``det_model``, ``thresholds`` for mtcnn,
+        ``det_threshold`` for the others, ``min_face`` in pixels) or a detector itself; with "none" or None each photo
+        is a crop in the model's template. ``template`` names the template of a model that doesn't know its own. A
+        gender whose probability is below ``min_confidence`` is not told. ``engine`` is auto (ONNX Runtime where it is
+        installed), onnxruntime, mxnet or torch, on the device ``gpu_ids`` (None: the first GPU, else the CPU) or on
+        ONNX Runtime's own ``providers``, with ``threads`` threads (None: as many as there are cores).
+
+        Raises UsageError for names that don't exist and values out of range, CheckpointError and GraphError for models
+        that can't be used, DeviceError for a GPU or library that isn't there.
+        """
+        check_min_confidence(min_confidence)
+        how: dict[str, Any] = {"engine": engine, "gpu_ids": gpu_ids, "providers": providers, "threads": threads}
+        self.reader = open_reader(model, age=age_model, gender=gender_model, template=template, **how)
+        self.template, self.template_size = self.reader.template, self.reader.template_size
+        self.min_confidence = min_confidence
+        if isinstance(detector, str):
+            self.detector = open_detector(
+                detector,
+                model=det_model,
+                thresholds=thresholds,
+                threshold=det_threshold,
+                min_face=min_face,
+                engine=engine,
+                gpu_ids=gpu_ids,
             )
-        if info.data_shape is None:
-            raise CheckpointError(f"{name} lacks the input shape of the model")
-        self.template, self.template_size = _template(info, name, wanted=template)
-        self.input_size = info.data_shape[1:]
-        self.task = info.task
-        self.detector = detector
-        self._executor = executor
-
-    def predict(self, image: npt.NDArray[np.uint8]) -> list[Face]:
-        """Return the faces of ``image`` (H, W, 3) uint8 RGB, best score first; all go through the net in one batch."""
-        if self.detector is None:
-            detections = [self._whole(image)]
-            crops = [resize_crop(image, (self.template_size, self.template_size))]
         else:
-            detections = self.detector.detect(image)
-            crops = [warp(image, found.landmarks, self.template, size=self.template_size) for found in detections]
-        return self.predict_crops(crops, detections) if crops else []
+            self.detector = detector
 
-    def predict_crops(self, crops: Sequence[npt.NDArray[np.uint8]], detections: Sequence[Detection]) -> list[Face]:
+    @overload
+    def predict(self, images: Photo) -> list[Face]: ...
+
+    @overload
+    def predict(self, images: Sequence[Photo]) -> list[list[Face]]: ...
+
+    def predict(self, images: Photo | Sequence[Photo]) -> list[Face] | list[list[Face]]:
+        """Return the faces of a photo (H, W, 3) uint8 RGB, best score first, or a list of faces for each of several.
+
+        All faces, of all photos, go through the net together.
+        """
+        if isinstance(images, np.ndarray) and images.ndim == 3:
+            return self._predict_all([images])[0]
+        return self._predict_all(list(images))
+
+    def predict_crops(self, crops: Sequence[Photo], detections: Sequence[Detection]) -> list[Face]:
         """Return the faces of ``crops``, each (h, w, 3) uint8 RGB in the model's template; ``detections`` go along."""
-        batch = np.stack([resize_crop(crop, self.input_size) for crop in crops])
-        outputs = self._executor.forward(to_input(batch))
-        return [self._face(outputs, row, detection) for row, detection in enumerate(detections)]
+        return self._read(crops, detections)
 
-    def _face(self, outputs: dict[str, npt.NDArray[np.float32]], row: int, detection: Detection) -> Face:
-        genders = outputs["gender_softmax_output"][row] if self.task != "age" else None
-        years = float(outputs["age_output"][row, 0]) if self.task != "gender" else None
-        mass = outputs["age_softmax_output"][row] if years is not None and "age_softmax_output" in outputs else None
-        gender = None if genders is None else int(genders.argmax())
+    def _predict_all(self, images: Sequence[Photo]) -> list[list[Face]]:
+        found = [[self._whole(image)] if self.detector is None else self.detector.detect(image) for image in images]
+        crops: list[Any] = []
+        for image, detections in zip(images, found, strict=True):
+            crops += self.reader.crop(image, None if self.detector is None else detections)
+        faces = iter(self._read(crops, [detection for detections in found for detection in detections]))
+        return [[next(faces) for _ in detections] for detections in found]
+
+    def _read(self, crops: Sequence[Any], detections: Sequence[Detection]) -> list[Face]:
+        faces: list[Face] = []
+        for start in range(0, len(crops), _BATCH):
+            reading = self.reader.read(crops[start : start + _BATCH])
+            part = detections[start : start + _BATCH]
+            faces += [self._face(reading, row, detection) for row, detection in enumerate(part)]
+        return faces
+
+    def _face(self, reading: Reading, row: int, detection: Detection) -> Face:
+        genders = None if reading.gender is None else reading.gender[row]
+        likelier = None if genders is None else int(genders.argmax())
+        told = genders is not None and bool(is_confident(genders, self.min_confidence))
+        ends = None if reading.interval is None else reading.interval[row]
         return Face(
             box=detection.box,
             landmarks=detection.landmarks,
             score=detection.score,
-            gender=None if gender is None else GENDERS[gender],
-            gender_probability=None if genders is None else float(genders[gender]),
-            age=years,
-            age_interval=None if mass is None else _interval(mass),
-            age_distribution=mass,
+            gender=GENDERS[likelier] if told and likelier is not None else None,
+            gender_probability=None if genders is None or likelier is None else float(genders[likelier]),
+            age=None if reading.age is None else float(reading.age[row]),
+            age_interval=None if ends is None else (float(ends[0]), float(ends[1])),
+            age_distribution=None if reading.distribution is None else reading.distribution[row],
+            embedding=None if reading.embedding is None else reading.embedding[row],
         )
 
-    def _whole(self, image: npt.NDArray[np.uint8]) -> Detection:
+    def _whole(self, image: Photo) -> Detection:
         height, width = image.shape[:2]
         points = np.array(self.template.points) * (width, height)
         return Detection(np.array([0, 0, width, height], np.float32), points.astype(np.float32), 1.0)
-
-
-def _template(info: ModelInfo, name: Path, *, wanted: str | None) -> tuple[Template, int]:
-    """Return the template that the model was trained in and its size; ``wanted`` where the model doesn't say."""
-    if not info.template:
-        if wanted is None:
-            raise UsageError(
-                f"{name} doesn't say which crops the model was trained on; name them: --template {'|'.join(TEMPLATES)}"
-            )
-        return get_template(wanted), _USUAL_SIZE
-    try:
-        template, size = Template.from_json(info.template)
-    except UsageError as error:
-        raise CheckpointError(f"{name}: {error}") from error
-    if wanted not in (None, template.name):
-        raise UsageError(f"the model was trained on {template.name!r} crops ({name}), not on {wanted!r}")
-    return template, size
-
-
-def _interval(mass: npt.NDArray[np.float32]) -> tuple[float, float]:
-    low, high = age_interval(mass[None])[0]
-    return float(low), float(high)
-
-
-def open_predictor(
-    prefix: Path | str,
-    epoch: int | str | None = None,
-    *,
-    detector: str = "mtcnn",
-    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
-    min_face: float = 20,
-    template: str | None = None,
-    gpu_ids: str | None = None,
-) -> Predictor:
-    """Return a predictor on the checkpoint ``prefix`` at ``epoch`` (None: the best).
-
-    ``template`` names the crop template of a model that doesn't know its own.
-    ``detector`` is "mtcnn", or "none" for photos that are crops already. ``gpu_ids`` None means the first GPU, else the
-    CPU, for the model, and the CPU for the detector, whose many sizes suit it better. Raises UsageError for an unknown
-    detector, CheckpointError and GraphError for a checkpoint that can't be used, DeviceError for a GPU that isn't
-    there.
-    """
-    if detector not in DETECTORS:
-        raise UsageError(f"unknown detector {detector!r} ({', '.join(DETECTORS)})")
-    if template is not None:
-        get_template(template)
-    checkpoint = load_checkpoint(prefix, epoch)
-    engine, _ = choose_engine("auto", gpu_ids)
-    executor = open_executor(checkpoint, engine=engine, gpu_ids=gpu_ids)
-    finder = None
-    if detector == "mtcnn":
-        finder = open_mtcnn(thresholds=thresholds, min_face=min_face, gpu_ids=gpu_ids or "cpu")
-    return Predictor(checkpoint, executor, finder, template=template)

@@ -94,6 +94,48 @@ class ONNXExecutor:
         return session
 
 
+class ONNXFile:
+    """Runs an ONNX file of one image input, for the sizes that it takes; a fixed batch is filled up."""
+
+    def __init__(self, path: Path, *, providers: Sequence[Provider] | None = None, threads: int | None = None) -> None:
+        """Open ``path``. ``metadata`` is what it holds as key and text. Raises CheckpointError where it is no model."""
+        try:
+            model = path.read_bytes()
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} does not exist") from None
+        chosen = list(providers or choose_providers("cpu"))
+        self._path = path
+        self._session = open_session(model, providers=chosen, options=session_options(threads=threads), source=path)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            told = ", ".join(f"{each.name} {each.shape}" for each in inputs)
+            raise CheckpointError(f"{path} takes {told or 'nothing'}, not one batch of images")
+        self.input = inputs[0].name
+        self.outputs = [output.name for output in self._session.get_outputs()]
+        self.shape = tuple(side if isinstance(side, int) else None for side in inputs[0].shape)
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        """Return the outputs by name for ``data`` (n, 3, height, width) float32; n may be 0.
+
+        Raises CheckpointError for images of a size that the file doesn't take, DeviceError where the device fails.
+        """
+        data = np.ascontiguousarray(data, np.float32)
+        if data.ndim != 4 or any(want not in (None, side) for want, side in zip(self.shape[1:], data.shape[1:])):
+            raise CheckpointError(f"{self._path} takes images of shape {self.shape[1:]}, not {data.shape[1:]}")
+        rows = self.shape[0] or max(len(data), 1)
+        results = []
+        for start in range(0, max(len(data), 1), rows):
+            part = data[start : start + rows]
+            missing = rows - len(part)
+            full = np.concatenate([part, np.zeros((missing, *data.shape[1:]), np.float32)]) if missing else part
+            results.append({name: array[: len(part)] for name, array in self._run(full).items()})
+        return {name: np.concatenate([result[name] for result in results]) for name in self.outputs}
+
+    def _run(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        return run_session(self._session, {self.input: data})
+
+
 def open_session(
     model: bytes, *, providers: Sequence[Provider], options: Any = None, source: Path | str = "the model"
 ) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,21 +40,31 @@ def to_onnx(
     check_exportable(graph, params)
     out = Emitter()
     data = graph.input_name()
-    axes = ("channels", "height", "width") if len(image) == 3 else [f"size_{axis}" for axis in range(1, len(image) + 1)]
-    shape = [batch or "batch", *(size or axis for size, axis in zip(image, axes, strict=True))]
-    names = _write_nodes(out, graph, params, data=out.add_input(data, shape))
+    out.add_input(data, _input_shape(image, batch))
+    names = write_nodes(out, graph, params, data=data)
     outputs = _name_outputs(out, graph, names)
+    model = finish_model(out, outputs, inputs=[data], name=name)
+    helper.set_model_props(model, dict(metadata or {}))
+    return model
+
+
+def _input_shape(image: Sequence[int | None], batch: int | None) -> list[int | str]:
+    axes = ("channels", "height", "width") if len(image) == 3 else [f"size_{axis}" for axis in range(1, len(image) + 1)]
+    return [batch or "batch", *(size or axis for size, axis in zip(image, axes, strict=True))]
+
+
+def finish_model(out: Emitter, outputs: Sequence[str], *, inputs: Sequence[str], name: str) -> onnx.ModelProto:
+    """Return the model of what was emitted; initializers that no node needs are left out."""
     used = {each for node in out.nodes for each in node.input}
     initializers = [tensor for key, tensor in out.initializers.items() if key in used]
-    model = helper.make_model(
-        helper.make_graph(out.nodes, name, [_value(out, data)], [_value(out, each) for each in outputs], initializers),
+    given, told = ([helper.make_value_info(each, out.type_of(each)) for each in names] for names in (inputs, outputs))
+    return helper.make_model(
+        helper.make_graph(out.nodes, name, given, told, initializers),
         producer_name="agegender",
         producer_version=agegender.__version__,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    helper.set_model_props(model, dict(metadata or {}))
-    return model
 
 
 def check_exportable(graph: Graph, params: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -71,11 +81,20 @@ def check_exportable(graph: Graph, params: Mapping[str, npt.NDArray[Any]]) -> No
     check_given_shapes(graph, {name: tuple(params[name].shape) for name in wanted})
 
 
-def _write_nodes(out: Emitter, graph: Graph, params: Mapping[str, npt.NDArray[Any]], *, data: str) -> dict[Entry, str]:
-    """Write every node; return the names of all values by where they come from."""
+def write_nodes(
+    out: Emitter,
+    graph: Graph,
+    params: Mapping[str, npt.NDArray[Any]],
+    *,
+    data: str | None,
+    only: Container[int] | None = None,
+) -> dict[Entry, str]:
+    """Write every node, or those at the positions ``only``; return the names of all values by where they come from."""
     states = set(graph.aux())
     names: dict[Entry, str] = {}
     for position, node in enumerate(graph.nodes):
+        if only is not None and position not in only:
+            continue
         out.node_name = node.name
         if node.is_variable:
             if node.name == data:
@@ -125,7 +144,3 @@ def _name_outputs(out: Emitter, graph: Graph, names: Mapping[Entry, str]) -> lis
         out.rename(out.emit("Identity", [names[entry]]), wanted)
         outputs.append(wanted)
     return outputs
-
-
-def _value(out: Emitter, name: str) -> onnx.ValueInfoProto:
-    return helper.make_value_info(name, out.type_of(name))

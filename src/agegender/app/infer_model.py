@@ -1,0 +1,63 @@
+"""The model and detector that the flags of infer.py name."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from agegender.app.infer_config import InferConfig
+from agegender.app.infer_report import say
+from agegender.app.infer_texts import text
+from agegender.app.messages import model_line
+
+if TYPE_CHECKING:
+    from agegender.deploy.predict import Predictor
+    from agegender.graph.lookup import ModelRef
+
+
+def open_model(config: InferConfig, *, lang: str) -> Predictor:
+    """Open the models and the detector of ``config`` and say on standard error which models these are.
+
+    Raises what ``Predictor`` and ``find_model`` raise.
+    """
+    how: dict[str, Any] = {"thresholds": config.thresholds}
+    if len(config.det_threshold) == 1:
+        how["det_threshold"] = config.det_threshold[0]
+    if config.min_confidence is not None:
+        how["min_confidence"] = config.min_confidence
+    model: ModelRef | str | None = None
+    if config.age_model is None and config.gender_model is None:
+        model = _told(config.model, lang)
+    else:
+        for name in (config.age_model, config.gender_model):
+            _told(name, lang)
+    from agegender.deploy.predict import Predictor
+
+    return Predictor(
+        model,
+        age_model=config.age_model,
+        gender_model=config.gender_model,
+        template=config.template,
+        detector=config.detector,
+        det_model=config.det_model,
+        min_face=config.min_face,
+        engine=config.engine,
+        gpu_ids=config.gpu_ids,
+        threads=config.threads,
+        **how,
+    )
+
+
+def _told(name: str | None, lang: str) -> ModelRef | str:
+    """Find the model that ``name`` means and say which it is."""
+    if name is not None and name.endswith(".onnx"):
+        say(text("model_file", lang, path=name), sys.stderr)
+        return name
+    from agegender.graph.checkpoint import resolve_epoch
+    from agegender.graph.info import read_info
+    from agegender.graph.lookup import ModelRef, find_model
+
+    model = find_model(name)
+    epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
+    say(model_line(model, lang, prefix=model.prefix, epoch=epoch), sys.stderr)
+    return ModelRef(model.prefix, epoch, model.origin)
