@@ -52,7 +52,9 @@ def test_our_own_outputs_pass_through() -> None:
     assert np.array_equal(reading.distribution, outputs["age_softmax_output"])
     assert np.array_equal(reading.embedding, EMBEDDING)
     assert reading.age.tolist() == [25, 40]
-    assert {array.dtype for array in vars(reading).values()} == {np.dtype(np.float32)}
+    # The interval comes with the calibration.
+    assert reading.interval is None
+    assert {array.dtype for name, array in vars(reading).items() if name != "interval"} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_our_own_outputs_pass_through() -> None:
 )
 def test_our_untrained_heads_say_nothing(task: str, silent: set[str]) -> None:
     readout = Readout.of_model({}, head="dex", task=task)
-    assert {name for name, value in vars(readout.read(ours())).items() if value is None} == silent
+    assert {name for name, value in vars(readout.read(ours())).items() if value is None} == silent | {"interval"}
     assert (readout.task, readout.tells_age, readout.tells_gender) == (task, task != "gender", task != "age")
 
 

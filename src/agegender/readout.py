@@ -33,7 +33,8 @@ class Reading:
     """What a net tells of n faces, float32; None where it doesn't.
 
     ``gender`` (n, 2) probabilities female, male; ``age`` (n,) years; ``distribution`` (n, 101) over whole years;
-    ``interval`` (n, 2) the years that hold the true age with probability 0.8; ``embedding`` (n, k).
+    ``interval`` (n, 2) the years that hold the true age with probability 0.8, added by ``deploy.net``; ``embedding``
+    (n, k).
     """
 
     gender: Floats | None = None
