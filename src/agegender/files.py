@@ -35,6 +35,12 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write ``data``, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON with a trailing newline, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": ("agegender.app.train", "train a network on records (train.py)"),
     "eval": ("agegender.app.evaluate", "score a model on records or a list (eval.py)"),
     "infer": ("agegender.app.infer", "find faces in photos and tell age and gender (infer.py)"),
+    "export": ("agegender.app.export", "write a model as ONNX, also in eight bits (tools/export.py)"),
 }
 INTERRUPTED = 130
 

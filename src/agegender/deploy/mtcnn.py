@@ -156,20 +156,21 @@ def open_mtcnn(
     threads. Raises CheckpointError where the weights are missing, damaged or not those of the manifest beside them,
     UsageError where a value is out of range.
     """
-    folder = models or _shipped_folder()
     chosen, _ = choose_executor(engine, gpu_ids)
-    nets = []
-    for name in NETS:
-        path = folder / f"{name}-0001.params"
-        check_listed(path)
-        graph = Graph.from_json(builtin_json(f"mtcnn_{name}"))
-        checkpoint = Checkpoint(folder / name, 1, graph, load_params(path))
-        nets.append(
-            open_executor(
-                checkpoint, engine=chosen, gpu_ids=gpu_ids.partition(",")[0], threads=threads, free_size=name == "pnet"
-            )
-        )
+    device = gpu_ids.partition(",")[0]
+    nets = [
+        open_executor(load_net(name, models), engine=chosen, gpu_ids=device, threads=threads, free_size=name == "pnet")
+        for name in NETS
+    ]
     return MTCNN(*nets, thresholds=thresholds, min_face=min_face)
+
+
+def load_net(name: str, models: Path | None = None) -> Checkpoint:
+    """Return one of ``NETS`` with the shipped weights, or those in ``models``. Raises CheckpointError, see above."""
+    folder = models or _shipped_folder()
+    path = folder / f"{name}-0001.params"
+    check_listed(path)
+    return Checkpoint(folder / name, 1, Graph.from_json(builtin_json(f"mtcnn_{name}")), load_params(path))
 
 
 def _tiles(length: int) -> tuple[int, int]:

@@ -97,8 +97,10 @@ def _rebuild(
             for entry in sorted(each for each in values if each[0] == position):
                 name = node.name if entry[1] == 0 else f"{node.name}{entry[1]}"
                 places[entry] = (len(nodes), 0)
-                nodes.append(Node(VARIABLE, name))
-                made[f"arg:{name}"] = np.asarray(values[entry])
+                array = np.asarray(values[entry])
+                # Nothing else tells MXNet the shape of what is broadcast.
+                nodes.append(Node(VARIABLE, name, {"__shape__": str(array.shape)}))
+                made[f"arg:{name}"] = array
             continue
         if node.is_variable and (position, 0) not in used:
             continue
