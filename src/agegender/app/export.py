@@ -16,7 +16,6 @@ from agegender.errors import CheckpointError, DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import onnx
 
     from agegender.graph.checkpoint import Checkpoint
     from agegender.graph.lookup import ModelRef
@@ -27,7 +26,7 @@ examples:
   %(prog)s m50 --int8 --calibrate dataset/val.rec     m50-int8.onnx, about a quarter of the size
   %(prog)s runs/m50/model,12 --batch 1 --output phone.onnx
   %(prog)s mtcnn                                      mtcnn_pnet.onnx (any image size), mtcnn_rnet.onnx, mtcnn_onet.onnx
-  %(prog)s ssrnet --to ncnn-friendly                  ssrnet-folded-symbol.json and .params, batch and ranges written out
+  %(prog)s ssrnet --to ncnn-friendly                  ssrnet-folded-symbol.json and .params, no ranges in them
 """
 TARGETS = ("onnx", "ncnn-friendly")
 DETECTOR = "mtcnn"
@@ -128,7 +127,7 @@ def _free(path: Path, config: ExportConfig) -> Path:
     return path
 
 
-def _write(path: Path, model: onnx.ModelProto) -> None:
+def _write(path: Path, model: Any) -> None:
     """Check the model with ONNX's own checker and shape inference, and write it, atomically."""
     import onnx
 
@@ -180,7 +179,7 @@ def _terms(prefix: Path) -> str:
     return "not stated"
 
 
-def _in_eight_bits(model: onnx.ModelProto, checkpoint: Checkpoint, config: ExportConfig) -> onnx.ModelProto:
+def _in_eight_bits(model: Any, checkpoint: Checkpoint, config: ExportConfig) -> Any:
     from agegender.executor.onnx_quantize import quantize
 
     return quantize(model, _calibration_batches(checkpoint, config))

@@ -1,10 +1,14 @@
-"""Find the faces in photos, tell age and gender, and write annotated pictures."""
+"""Find the faces in photos or a video, tell age and gender, and write annotated pictures."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 from agegender.app.infer_config import InferConfig, add_flags, collect_config
+from agegender.app.video import VideoConfig
+from agegender.config import add_options, collect
+from agegender.errors import UsageError
 
 EXAMPLES = """\
 examples:
@@ -15,12 +19,15 @@ examples:
   %(prog)s --image "photos/**/*.jpg" --contact_sheet faces.png
   find photos -newer last | %(prog)s --image - --output none --csv new.csv
   %(prog)s --image crop.jpg --detector none         the photo is a face crop already
+  %(prog)s --video street.mp4 --output street-faces.mp4
+  %(prog)s --camera 0 --show --min_face 60
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     add_flags(parser)
+    add_options(parser, VideoConfig, title="video")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -29,6 +36,10 @@ def main(args: argparse.Namespace) -> int:
 
     config = collect_config(args)
     lang = language(config.lang)
+    video = collect(VideoConfig, args)
+    source = video.video if video.camera is None else video.camera
+    if source is not None:
+        return _video(source, args, config, video, lang=lang)
     return _photos(args, config, lang=lang)
 
 
@@ -36,3 +47,36 @@ def _photos(args: argparse.Namespace, config: InferConfig, *, lang: str) -> int:
     from agegender.app.infer_photos import annotate_photos
 
     return annotate_photos(args.image or ["test.jpg"], config, lang=lang)
+
+
+def _video(source: str | int, args: argparse.Namespace, config: InferConfig, video: VideoConfig, *, lang: str) -> int:
+    from agegender.app.infer_model import open_model
+    from agegender.app.infer_targets import NO_PICTURES
+    from agegender.app.video import run_video
+
+    if video.video is not None and video.camera is not None:
+        raise UsageError(f"--video {video.video} and --camera {video.camera}: which one is it to be?")
+    for flag, given in {
+        "--image": args.image,
+        "--csv": config.csv,
+        "--resume": config.resume,
+        "--contact_sheet": config.contact_sheet,
+    }.items():
+        if given:
+            raise UsageError(f"{flag} is for photos, --video and --camera are for moving pictures: give either")
+    if config.output == NO_PICTURES:
+        raise UsageError(f"--output {NO_PICTURES}: a video is always written; --json FILE tells the faces besides")
+    # A gender that the predictor withholds can't be averaged, so the tracks do the withholding.
+    predictor = open_model(dataclasses.replace(config, min_confidence=None), lang=lang)
+    return run_video(
+        source,
+        predictor=predictor,
+        output=config.output,
+        every=video.detect_every,
+        lang=lang,
+        json_file=config.json,
+        distribution=config.distribution,
+        min_confidence=config.min_confidence or 0.0,
+        seconds=video.seconds,
+        show=config.show,
+    )

@@ -74,7 +74,7 @@ def read_info(prefix: Path | str) -> ModelInfo | None:
 
 
 def info_from_json(document: Any, path: Path) -> ModelInfo:
-    """Return what ``document`` says. Raises CheckpointError, naming ``path``, where it is damaged or of a later format."""
+    """Return what ``document`` says. Raises CheckpointError, naming ``path``, for a damaged one or a later format."""
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} holds {type(document).__name__}, not a description of a model")
     version = document.get("format")
