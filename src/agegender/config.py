@@ -27,6 +27,11 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def internal(default: Any) -> Any:
+    """Return a dataclass field that no user sets: it has no flag and is not written down."""
+    return dataclasses.field(default=default, metadata={"internal": True})
+
+
 def add_options(parser: argparse.ArgumentParser, config: type, *, title: str) -> None:
     """Add one flag per field of the dataclass ``config`` to ``parser``, under the heading ``title``.
 
@@ -52,8 +57,10 @@ def collect(config: type[T], namespace: argparse.Namespace, **overrides: Any) ->
 
 
 def as_json(config: Any) -> dict[str, Any]:
-    """Return the fields of a configuration dataclass as JSON-able values (tuples become lists)."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
+    """Return the fields of a configuration dataclass as JSON-able values (tuples become lists) but for internal ones."""
+    shown = [field.name for field in dataclasses.fields(config) if not field.metadata.get("internal")]
+    values = {name: getattr(config, name) for name in shown}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def parse_bool(text: str) -> bool:

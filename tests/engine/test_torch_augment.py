@@ -8,6 +8,7 @@ import pytest
 import simplejpeg
 import torch
 
+from agegender.config import as_json
 from agegender.engine.torch_augment import DeviceAugmenter, left_to_the_loader
 from agegender.pipeline import Loader, LoaderConfig
 from agegender.recordio import Header, RecordWriter, open_records, pack
@@ -62,3 +63,11 @@ def test_nothing_asked_for_changes_nothing(records: Any) -> None:
     images, batch = batches(records, LoaderConfig(rand_mirror=False), epoch=0)[0]
     data = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     assert on_device(data, batch) is data
+
+
+@pytest.mark.parametrize(("mirror", "jitter"), [(True, 0.0), (True, 0.1), (False, 0.0)])
+def test_the_loader_decodes_as_fast_as_if_it_did_all_itself(mirror: bool, jitter: float) -> None:
+    config = LoaderConfig(rand_mirror=mirror, jitter=jitter)
+    rest = left_to_the_loader(config)
+    assert rest.augments == config.augments == (mirror or jitter > 0)
+    assert "augmented_later" not in as_json(rest)

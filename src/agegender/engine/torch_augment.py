@@ -15,7 +15,8 @@ from agegender.pipeline.config import LoaderConfig
 
 def left_to_the_loader(config: LoaderConfig) -> LoaderConfig:
     """Return what the loader still has to do: decode, jitter (which mirrors at no cost), JPEG damage."""
-    return replace(config, rand_mirror=config.rand_mirror and config.jitter > 0, color=0.0, cutoff=0)
+    mirror = config.rand_mirror and config.jitter > 0
+    return replace(config, rand_mirror=mirror, color=0.0, cutoff=0, augmented_later=config.augments)
 
 
 class DeviceAugmenter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agegender.config import option
+from agegender.config import internal, option
 from agegender.errors import UsageError
 
 
@@ -41,10 +41,14 @@ class LoaderConfig:
         0, help="threads that decode and augment, 0 = one more than there are cores", metavar="N"
     )
 
+    # No flag: whoever takes work from the loader says so.
+    augmented_later: bool = internal(False)
+
     @property
     def augments(self) -> bool:
-        """Whether anything random is done to the faces; scoring wants them as they are."""
-        return bool(self.rand_mirror or self.cutoff or self.color or self.jitter or self.jpeg or self.degrade)
+        """Whether anything random is done to the faces, here or later; scoring wants them as they are."""
+        here = self.rand_mirror or self.cutoff or self.color or self.jitter or self.jpeg or self.degrade
+        return bool(here or self.augmented_later)
 
     def __post_init__(self) -> None:
         for name, value, highest in (
