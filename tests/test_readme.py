@@ -106,7 +106,15 @@ def test_every_command_runs(house: Path, root: Path) -> None:
     assert not failed, "\n".join(failed)
 
 
-@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "dataset/README.md", "docs/formats.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *READMES,
+        "CONTRIBUTING.md",
+        "dataset/README.md",
+        *(f"docs/{page}.md" for page in ("formats", "deploy", "old-models")),
+    ],
+)
 def test_links_and_pictures_exist(name: str, root: Path) -> None:
     page = root / name
     targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
