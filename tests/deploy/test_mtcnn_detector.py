@@ -51,6 +51,11 @@ def test_two_people(detector: MTCNN, people: np.ndarray) -> None:
     np.testing.assert_allclose(eyes, [(204, 101, 247, 104), (703, 163, 774, 161)], atol=4)
 
 
+@pytest.mark.parametrize("engine", ["mxnet", "torch"])
+def test_every_executor_finds_the_same(engine: str, detector: MTCNN, people: np.ndarray) -> None:
+    assert_same(open_mtcnn(engine=engine).detect(people), detector.detect(people))
+
+
 def test_tiles_and_chunks_change_nothing(detector: MTCNN, people: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = detector.detect(people)
     monkeypatch.setattr(mtcnn, "_LARGEST_TILE", 100)

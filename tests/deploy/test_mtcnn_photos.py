@@ -59,6 +59,18 @@ def test_all_faces_of_the_group_photos_and_no_others(photographs: Path, detector
     assert (total, found, beside) == (43, 43, 0)
 
 
+def test_the_boxes_are_those_of_mxnet(photographs: Path, detector: MTCNN) -> None:
+    reference = open_mtcnn(engine="mxnet")
+    for name in list(drawn_boxes(photographs / "group_photos"))[:3]:
+        image = read_photo(photographs / "group_photos" / name)
+        ours, theirs = detector.detect(image), reference.detect(image)
+        assert len(ours) == len(theirs) > 0
+        for mine, their in zip(ours, theirs, strict=True):
+            assert np.abs(mine.box - their.box).max() < 0.01
+            assert np.abs(mine.landmarks - their.landmarks).max() < 0.01
+            assert mine.score == pytest.approx(their.score, abs=1e-5)
+
+
 def test_dogs_are_no_people(photographs: Path, detector: MTCNN) -> None:
     assert detector.detect(read_photo(photographs / "group_photos" / "dogs.jpg")) == []
 
