@@ -70,3 +70,24 @@ def test_what_is_asked_for_is_taken(machine: Any) -> None:
 
 def test_this_machine_without_a_driver_has_no_gpu() -> None:
     assert choice.driver_gpus() >= 0
+
+
+@pytest.mark.parametrize(
+    ("installed", "cuda", "gpu_ids", "expected"),
+    [
+        (("onnxruntime", "onnx", "mxnet", "torch"), False, None, "onnxruntime"),
+        (("onnxruntime", "onnx"), False, "cpu", "onnxruntime"),
+        (("onnxruntime", "onnx", "torch"), True, "0", "onnxruntime"),
+        # A GPU that this build of ONNX Runtime can't use: as in training.
+        (("onnxruntime", "onnx", "torch"), False, "1", "torch"),
+        (("onnxruntime", "mxnet"), False, None, "mxnet"),
+        (("torch",), False, None, "torch"),
+    ],
+)
+def test_what_deploys(
+    installed: tuple[str, ...], cuda: bool, gpu_ids: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: object() if name in installed else None)
+    monkeypatch.setattr(choice, "_onnxruntime_has_cuda", lambda: cuda)
+    assert choice.choose_executor("auto", gpu_ids)[0] == expected
+    assert choice.choose_executor("mxnet", gpu_ids) == ("mxnet", "as asked")

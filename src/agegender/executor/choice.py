@@ -34,13 +34,22 @@ def choose_engine(engine: str, gpu_ids: str | None) -> tuple[str, str]:
 def choose_executor(engine: str, gpu_ids: str | None) -> tuple[str, str]:
     """Return the executor for deployment that ``engine`` and ``gpu_ids`` mean, and the reason for it.
 
-    ``auto``: ONNX Runtime where it is installed, else what ``choose_engine`` says.
+    ``auto``: ONNX Runtime where it is installed, unless a GPU is asked for that its build can't use; else what
+    ``choose_engine`` says.
     """
     if engine != "auto":
         return engine, "as asked"
-    if all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "onnx")):
-        return "onnxruntime", "the fastest to start and to run"
-    return choose_engine("auto", gpu_ids)
+    if any(importlib.util.find_spec(name) is None for name in ("onnxruntime", "onnx")):
+        return choose_engine("auto", gpu_ids)
+    if any(word.strip().isdecimal() for word in (gpu_ids or "").split(",")) and not _onnxruntime_has_cuda():
+        return choose_engine("auto", gpu_ids)
+    return "onnxruntime", "the fastest to start and to run"
+
+
+def _onnxruntime_has_cuda() -> bool:
+    from agegender.executor.onnx_runtime import CUDA, load_onnxruntime
+
+    return CUDA in load_onnxruntime().get_available_providers()
 
 
 def launched_by_torch() -> bool:
