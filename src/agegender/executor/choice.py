@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
+
+from agegender.executor.driver import driver_gpus
 
 
 def choose_engine(engine: str, gpu_ids: str | None) -> tuple[str, str]:
@@ -68,16 +69,3 @@ def _among_gpus(wanted: int) -> tuple[str, str]:
     if int(load_torch().cuda.device_count()) >= wanted:
         return "torch", "this build of mxnet can't use the GPU"
     return "mxnet", "neither mxnet nor torch can use the GPU"
-
-
-def driver_gpus() -> int:
-    """Return how many GPUs NVIDIA's driver sees, without loading a library of a second's weight."""
-    for name in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(name)
-        except OSError:
-            continue
-        count = ctypes.c_int(0)
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value
-    return 0

@@ -11,6 +11,7 @@ from typing import Any
 from agegender.cores import usable_cores
 from agegender.errors import DeviceError
 from agegender.executor.devices import chosen_gpus
+from agegender.executor.driver import driver_gpus
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -70,6 +71,4 @@ def session_options(*, threads: int | None = None) -> Any:
 
 
 def _gpu_count() -> int:
-    from agegender.executor.choice import driver_gpus
-
     return driver_gpus()
