@@ -57,7 +57,7 @@ def collect(config: type[T], namespace: argparse.Namespace, **overrides: Any) ->
 
 
 def as_json(config: Any) -> dict[str, Any]:
-    """Return the fields of a configuration dataclass as JSON-able values (tuples become lists) but for internal ones."""
+    """Return the fields of a configuration dataclass but for internal ones, JSON-able (tuples become lists)."""
     shown = [field.name for field in dataclasses.fields(config) if not field.metadata.get("internal")]
     values = {name: getattr(config, name) for name in shown}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
