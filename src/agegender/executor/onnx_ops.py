@@ -12,6 +12,7 @@ from agegender.executor.attributes import Attributes
 from agegender.executor.onnx_arrays import ARRAYS
 from agegender.executor.onnx_emitter import Emitter, Writer
 from agegender.executor.onnx_layers import LAYERS
+from agegender.executor.operator_names import ELEMENTWISE_NAMES, REDUCTION_NAMES, broadcast_names, scalar_names
 from agegender.graph.node import Node
 from agegender.graph.operators import input_names
 
@@ -146,22 +147,20 @@ def _hard_sigmoid(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str
     return out.emit("HardSigmoid", inputs, alpha=attrs.real("alpha", 0.2), beta=attrs.real("beta", 0.5))
 
 
-# name: (ONNX operator, other names of the operator on arrays of one shape)
-_BINARY: dict[str, tuple[str, tuple[str, ...]]] = {
-    "add": ("Add", ("elemwise_add", "_add", "_plus", "_Plus", "_grad_add")),
-    "sub": ("Sub", ("elemwise_sub", "_sub", "_minus", "_Minus")),
-    "mul": ("Mul", ("elemwise_mul", "_mul", "_Mul")),
-    "div": ("Div", ("elemwise_div", "_div", "_Div")),
-    "power": ("Pow", ("_power", "_Power")),
-    "maximum": ("Max", ("_maximum", "_Maximum")),
-    "minimum": ("Min", ("_minimum", "_Minimum")),
-    "equal": ("Equal", ("_equal",)),
-    "greater": ("Greater", ("_greater",)),
-    "greater_equal": ("GreaterOrEqual", ("_greater_equal",)),
-    "lesser": ("Less", ("_lesser",)),
-    "lesser_equal": ("LessOrEqual", ("_lesser_equal",)),
+_BINARY = {
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "power": "Pow",
+    "maximum": "Max",
+    "minimum": "Min",
+    "equal": "Equal",
+    "greater": "Greater",
+    "greater_equal": "GreaterOrEqual",
+    "lesser": "Less",
+    "lesser_equal": "LessOrEqual",
 }
-_BROADCAST_NAMES = {"add": "plus", "sub": "minus"}
 # name: (ONNX operator, whether the number comes first)
 _SCALAR: dict[str, tuple[str, bool]] = {
     "plus": ("Add", False),
@@ -195,32 +194,20 @@ _UNARY = {
     "relu": "Relu",
     "erf": "Erf",
 }
-_REDUCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "sum": ("ReduceSum", ("sum_axis",)),
-    "mean": ("ReduceMean", ()),
-    "max": ("ReduceMax", ("max_axis",)),
-    "min": ("ReduceMin", ("min_axis",)),
-}
-
-
-def _scalar_names(name: str) -> tuple[str, str]:
-    """Return an operator's name and the one it had until 0.8: ``_rminus_scalar``, ``_RMinusScalar``."""
-    start = 2 if name in ("rminus", "rdiv", "rpower") else 1
-    return f"_{name}_scalar", f"_{name[:start].upper()}{name[start:]}Scalar"
+_REDUCTIONS = {"sum": "ReduceSum", "mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin"}
 
 
 def _arithmetic() -> dict[str, Writer]:
     table: dict[str, Writer] = {}
-    for name, (op, others) in _BINARY.items():
-        table.update(dict.fromkeys(others, partial(_two_alike, op=op)))
-        for known in {name, _BROADCAST_NAMES.get(name, name)}:
-            table[f"broadcast_{known}"] = partial(_two, op=op)
+    for name, op in _BINARY.items():
+        table.update(dict.fromkeys(ELEMENTWISE_NAMES[name], partial(_two_alike, op=op)))
+        table.update(dict.fromkeys(broadcast_names(name), partial(_two, op=op)))
     for name, (op, reverse) in _SCALAR.items():
-        table.update(dict.fromkeys(_scalar_names(name), partial(_with_scalar, op=op, reverse=reverse)))
+        table.update(dict.fromkeys(scalar_names(name), partial(_with_scalar, op=op, reverse=reverse)))
     for name, op in _UNARY.items():
         table[name] = partial(_one, op=op)
-    for name, (op, others) in _REDUCTIONS.items():
-        table.update(dict.fromkeys((name, *others), partial(_reduction, op=op)))
+    for name, op in _REDUCTIONS.items():
+        table.update(dict.fromkeys(REDUCTION_NAMES[name], partial(_reduction, op=op)))
     return table
 
 
@@ -232,8 +219,8 @@ OPERATORS: dict[str, Writer] = {
     **ARRAYS,
     **LAYERS,
     **_arithmetic(),
-    **dict.fromkeys(("_not_equal", "broadcast_not_equal"), _not_equal),
-    **dict.fromkeys(_scalar_names("not_equal"), _not_equal_scalar),
+    **dict.fromkeys((*ELEMENTWISE_NAMES["not_equal"], *broadcast_names("not_equal")), _not_equal),
+    **dict.fromkeys(scalar_names("not_equal"), _not_equal_scalar),
     **dict.fromkeys(("add_n", "ElementWiseSum", "_sum"), _add_n),
     "rsqrt": _rsqrt,
     "square": _square,

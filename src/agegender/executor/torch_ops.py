@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agegender.errors import GraphError
 from agegender.executor.attributes import Attributes
+from agegender.executor.operator_names import ELEMENTWISE_NAMES, REDUCTION_NAMES, broadcast_names, scalar_names
 from agegender.executor.torch_arrays import ARRAYS
 from agegender.executor.torch_layers import LAYERS
 from agegender.executor.torch_types import Builder, Operator
@@ -147,25 +148,21 @@ def _hard_sigmoid(attrs: Attributes) -> Operator:
     return lambda data: (alpha * data + beta).clamp(0, 1)
 
 
-# name: (function, other names of the operator on arrays of one shape)
-_BINARY: dict[str, tuple[Binary, tuple[str, ...]]] = {
-    "add": (torch.add, ("elemwise_add", "_add", "_plus", "_Plus", "_grad_add")),
-    "sub": (torch.sub, ("elemwise_sub", "_sub", "_minus", "_Minus")),
-    "mul": (torch.mul, ("elemwise_mul", "_mul", "_Mul")),
-    "div": (torch.div, ("elemwise_div", "_div", "_Div")),
-    "power": (torch.pow, ("_power", "_Power")),
-    "maximum": (torch.maximum, ("_maximum", "_Maximum")),
-    "minimum": (torch.minimum, ("_minimum", "_Minimum")),
-    "equal": (_same_type(torch.eq), ("_equal",)),
-    "not_equal": (_same_type(torch.ne), ("_not_equal",)),
-    "greater": (_same_type(torch.gt), ("_greater",)),
-    "greater_equal": (_same_type(torch.ge), ("_greater_equal",)),
-    "lesser": (_same_type(torch.lt), ("_lesser",)),
-    "lesser_equal": (_same_type(torch.le), ("_lesser_equal",)),
+_BINARY: dict[str, Binary] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "power": torch.pow,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "equal": _same_type(torch.eq),
+    "not_equal": _same_type(torch.ne),
+    "greater": _same_type(torch.gt),
+    "greater_equal": _same_type(torch.ge),
+    "lesser": _same_type(torch.lt),
+    "lesser_equal": _same_type(torch.le),
 }
-# They take two arrays of one shape.
-ELEMENTWISE = frozenset(name for _, names in _BINARY.values() for name in names)
-_BROADCAST_NAMES = {"add": "plus", "sub": "minus"}
 _SCALAR: dict[str, Callable[[Tensor, float], Tensor]] = {
     "plus": lambda data, scalar: data + scalar,
     "minus": lambda data, scalar: data - scalar,
@@ -201,32 +198,20 @@ _UNARY: dict[str, Unary] = {
     "relu": torch.relu,
     "erf": torch.erf,
 }
-_REDUCTIONS: dict[str, tuple[Reduce, tuple[str, ...]]] = {
-    "sum": (torch.sum, ("sum_axis",)),
-    "mean": (torch.mean, ()),
-    "max": (torch.amax, ("max_axis",)),
-    "min": (torch.amin, ("min_axis",)),
-}
-
-
-def _scalar_names(name: str) -> tuple[str, str]:
-    """Return an operator's name and the one it had until 0.8: ``_rminus_scalar``, ``_RMinusScalar``."""
-    start = 2 if name in ("rminus", "rdiv", "rpower") else 1
-    return f"_{name}_scalar", f"_{name[:start].upper()}{name[start:]}Scalar"
+_REDUCTIONS: dict[str, Reduce] = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}
 
 
 def _arithmetic() -> dict[str, Builder]:
     table: dict[str, Builder] = {}
-    for name, (compute, others) in _BINARY.items():
-        table.update(dict.fromkeys(others, partial(_elementwise, compute=compute)))
-        for known in {name, _BROADCAST_NAMES.get(name, name)}:
-            table[f"broadcast_{known}"] = partial(_broadcast, compute=compute)
+    for name, compute in _BINARY.items():
+        table.update(dict.fromkeys(ELEMENTWISE_NAMES[name], partial(_elementwise, compute=compute)))
+        table.update(dict.fromkeys(broadcast_names(name), partial(_broadcast, compute=compute)))
     for name, with_scalar in _SCALAR.items():
-        table.update(dict.fromkeys(_scalar_names(name), partial(_with_scalar, compute=with_scalar)))
+        table.update(dict.fromkeys(scalar_names(name), partial(_with_scalar, compute=with_scalar)))
     for name, unary in _UNARY.items():
         table[name] = partial(_unary, compute=unary)
-    for name, (reduce, others) in _REDUCTIONS.items():
-        table.update(dict.fromkeys((name, *others), partial(_reduction, compute=reduce)))
+    for name, reduce in _REDUCTIONS.items():
+        table.update(dict.fromkeys(REDUCTION_NAMES[name], partial(_reduction, compute=reduce)))
     return table
 
 

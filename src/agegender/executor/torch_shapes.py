@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from agegender.errors import GraphError
 from agegender.executor.attributes import Attributes
+from agegender.executor.operator_names import ELEMENTWISE
 from agegender.executor.parameter_rules import Shape, Wanted, is_prelu, wanted_shapes
-from agegender.executor.torch_ops import ELEMENTWISE, build_operators
+from agegender.executor.torch_ops import build_operators
 from agegender.graph.node import Node
 from agegender.graph.symbol import Graph
 
