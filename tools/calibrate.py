@@ -72,7 +72,7 @@ def fit(results: Results, *, epoch: int | None) -> dict[str, Any]:
     ``results.ends`` holds the intervals for ``SHARES`` where the model has a distribution over ages. Raises DataError
     where there is nothing to fit on, or too little.
     """
-    gender, age = results.labels[:, 0], results.labels[:, 1]
+    gender, age = results.labels[:, 0], results.exact_ages
     found: dict[str, Any] = {"epoch": epoch}
     genders = results.genders()
     if genders is not None and (gender >= 0).any():
@@ -134,7 +134,7 @@ def age_table(scored: dict[str, Results], calibration: Calibration) -> Iterator[
                 ends = each.correct(results.ends.get(share), age=results.age, share=share)
                 if ends is None:
                     continue
-                found = interval_scores(ends, results.labels[:, 1], share=share)
+                found = interval_scores(ends, results.exact_ages, share=share)
                 cells = [_cell(found.coverage, ".1%"), _cell(found.width, ".2f"), _cell(found.score, ".2f")]
                 yield _row(f"{name}, {when}", f"{found.n:,}", f"{share:.0%}", *cells)
 

@@ -13,6 +13,10 @@ MAX_AGE = 100
 AGE_CLASSES = MAX_AGE + 1
 # People have been older, but not in these data sets: there a larger number is a typing error.
 OLDEST_PLAUSIBLE_AGE = 120
+# The columns of records' labels. A set that labels bins of ages or deviations has the longer ones in all its records:
+# low and high are the first and last year of the bin, std the deviation in years, each -1 where a face has none.
+LABELS = "gender,age"
+BIN_LABELS = "gender,age,low,high,std"
 
 
 def clean_gender(value: str | int | float) -> int:

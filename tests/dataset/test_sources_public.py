@@ -147,8 +147,8 @@ def test_sources_are_found_by_their_folders_in_any_case(tmp_path: Path) -> None:
 def test_unknown_and_absent_sources_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown source 'UTKFaces'; did you mean 'UTKFace'\? \(AgeDB, megaage_asian"):
         find_sources(tmp_path, ["UTKFaces"])
-    with pytest.raises(UsageError, match=r"unknown source 'imdb'"):
-        find_sources(tmp_path, ["imdb"])
+    with pytest.raises(UsageError, match=r"unknown source 'lfw'"):
+        find_sources(tmp_path, ["lfw"])
     with pytest.raises(UsageError, match=r"source 'AFAD' is not under .*; expected dataset/AFAD-Full/<age>/"):
         find_sources(tmp_path, ["AFAD"])
 

@@ -40,7 +40,8 @@ class ModelCrop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceRows:
-    """A batch: ``data`` uint8 (n, h, w, 3) RGB, ``labels`` float32 (n, 2) gender, age; ``rows`` (n,) of the set.
+    """A batch: ``data`` uint8 (n, h, w, 3) RGB, ``labels`` float32 (n, 2) gender, age, or (n, 5) where ages are bins
+    (see ``labels.BIN_LABELS``); ``rows`` (n,) of the set.
 
     The arrays are overwritten once the next batch is asked for.
     """
@@ -114,7 +115,7 @@ class RecordFaces:
                 places = np.arange(first, first + batch.valid)
                 own = batch.positions[: batch.valid] == places
                 first += batch.valid
-                data, labels = batch.data[: batch.valid], batch.labels[: batch.valid, :2]
+                data, labels = batch.data[: batch.valid], batch.known_labels[: batch.valid]
                 if not own.all():
                     data, labels = data[own], labels[own]
                 yield FaceRows(data=data, labels=labels, rows=places[own])
@@ -155,20 +156,21 @@ class CroppedFaces:
     def batches(self) -> Iterator[FaceRows]:
         """Yield the faces. Raises DataError for an image that can't be read, unless such are skipped."""
         data = np.empty((self._batch_size, *self._crop.size, 3), np.uint8)
-        labels = np.empty((self._batch_size, 2), np.float32)
+        labels: list[Sequence[float]] = []
         rows: list[int] = []
         for row, image, label in self._readable():
             face = self._face(row, image)
             if face is None:
                 self.losses.not_found.append(self._images.name(row))
                 continue
-            data[len(rows)], labels[len(rows)] = face, label
+            data[len(rows)] = face
+            labels.append(label)
             rows.append(row)
             if len(rows) == self._batch_size:
-                yield FaceRows(data=data, labels=labels, rows=np.array(rows))
-                rows = []
+                yield FaceRows(data=data, labels=np.array(labels, np.float32), rows=np.array(rows))
+                labels, rows = [], []
         if rows:
-            yield FaceRows(data=data[: len(rows)], labels=labels[: len(rows)], rows=np.array(rows))
+            yield FaceRows(data=data[: len(rows)], labels=np.array(labels, np.float32), rows=np.array(rows))
 
     def _readable(self) -> Iterator[tuple[int, Image, Sequence[float]]]:
         """Yield (row, image, labels) in order, read ahead by threads."""

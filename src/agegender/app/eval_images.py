@@ -14,7 +14,8 @@ import numpy.typing as npt
 from agegender.dataset.face_record import FaceSample
 from agegender.errors import DataError, ImageError, RecordError
 from agegender.face.photo import read_photo
-from agegender.labels import MAX_AGE
+from agegender.labels import BIN_LABELS, MAX_AGE, UNKNOWN
+from agegender.pipeline.batch import known_width
 from agegender.pipeline.decode import Decoder
 from agegender.recordio import RecordSet, unpack
 from agegender.recordio.shards import set_json
@@ -38,7 +39,10 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, row: int) -> tuple[Image, Sequence[float]]:
-        """Return the image (h, w, 3) uint8 RGB and its gender and age. Raises DataError naming it."""
+        """Return the image (h, w, 3) uint8 RGB and its labels: gender and age, or all five where a face may have a bin.
+
+        Raises DataError naming it.
+        """
         ...
 
     def name(self, row: int) -> str:
@@ -60,6 +64,7 @@ class RecordImages:
     def __init__(self, records: RecordSet, *, label_order: str) -> None:
         self._records = records
         self._swapped = label_order == "age,gender"
+        self._label_width = known_width(binned=label_order == BIN_LABELS)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -76,7 +81,8 @@ class RecordImages:
         gender, age = (float(value) for value in (header.label[1::-1] if self._swapped else header.label[:2]))
         if gender not in (-1, 0, 1) or not (age == -1 or 0 <= age <= MAX_AGE):
             raise RecordError(f"{self.name(row)}: gender {gender:g}, age {age:g} are no labels (see --label_order)")
-        return image, (gender, age)
+        further = header.label[2 : self._label_width].tolist()
+        return image, (gender, age, *further, *[float(UNKNOWN)] * (self._label_width - 2 - len(further)))
 
     def name(self, row: int) -> str:
         """Return file and record."""
@@ -97,6 +103,7 @@ class ListImages:
     def __init__(self, samples: Sequence[FaceSample], *, template: str | None) -> None:
         self._samples = samples
         self._template = template
+        self._label_width = known_width(binned=any(sample.low >= 0 for sample in samples))
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -104,7 +111,7 @@ class ListImages:
     def read(self, row: int) -> tuple[Image, Sequence[float]]:
         """Read a photo. Raises ImageError naming it."""
         sample = self._samples[row]
-        return read_photo(sample.path), (sample.gender, sample.age)
+        return read_photo(sample.path), sample.label[: self._label_width]
 
     def name(self, row: int) -> str:
         """Return the path."""

@@ -17,7 +17,7 @@ from agegender.app.eval_images import Origin
 from agegender.app.messages import say
 from agegender.calibration import SHARE, Calibration
 from agegender.files import write_text
-from agegender.labels import FEMALE, MALE
+from agegender.labels import FEMALE, MALE, UNKNOWN
 from agegender.metrics import ScoreKeeper, Scores, decade_scores, group_scores
 from agegender.metrics.calibration import BINS, expected_calibration_error, interval_scores
 
@@ -30,7 +30,8 @@ CUM_YEARS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Predictions of n faces: ``rows`` (n,) places in the set, ``labels`` (n, 2) gender, age (-1 unknown).
+    """Predictions of n faces: ``rows`` (n,) places in the set, ``labels`` (n, 2) gender, age (-1 unknown), or
+    (n, 5) with bins.
 
     ``male`` (n,) probability of male and ``age`` (n,) years; None where the model was not trained for it. ``ends``
     (n, 2) years by share: intervals of the model's own distribution over ages, those that were asked for.
@@ -47,6 +48,13 @@ class Results:
         keeper = ScoreKeeper()
         keeper.update(labels=self.labels, gender_probability=self.male, age=self.age)
         return keeper.compute()
+
+    @property
+    def exact_ages(self) -> npt.NDArray[np.float32]:
+        """Return the ages (n,) in years; -1 where nothing, or no more than a bin, is known."""
+        if self.labels.shape[1] == 2:
+            return self.labels[:, 1]
+        return np.where(self.labels[:, 3] > self.labels[:, 2], np.float32(UNKNOWN), self.labels[:, 1])
 
     def genders(self) -> npt.NDArray[np.float64] | None:
         """Return the probabilities (n, 2) of female and male, None where the model was not trained for gender."""
@@ -68,13 +76,16 @@ class Results:
 
 def figures(scores: Scores, *, lang: str) -> list[str]:
     """Return the lines that eval prints: faces, acc, MAE, CUM_5 and the older convention; nan where none is known."""
-    return [
+    lines = [
         say("counts", lang, n=scores.n, n_gender=scores.n_gender, n_age=scores.n_age),
         say("acc", lang, value=scores.acc, n=scores.n_gender),
         say("mae", lang, value=scores.mae, n=scores.n_age),
         say("cum", lang, years=CUM_YEARS, value=scores.cum[CUM_YEARS], n=scores.n_age),
         say("within3", lang, value=scores.within3_rounded, n=scores.n_age),
     ]
+    if scores.n_bin:
+        lines.append(say("bins", lang, value=scores.bin_acc, near=scores.bin_1off, n=scores.n_bin))
+    return lines
 
 
 def calibration_figures(results: Results, calibration: Calibration, *, lang: str) -> list[str]:
@@ -93,7 +104,7 @@ def calibration_figures(results: Results, calibration: Calibration, *, lang: str
         ends = calibration.correct(results.ends.get(SHARE), age=results.age)
     if ends is None:
         ends = np.empty((0, 2))
-    ages = interval_scores(ends, results.labels[: len(ends), 1])
+    ages = interval_scores(ends, results.exact_ages[: len(ends)])
     return [
         say(stored, lang, temperature=calibration.gender_temperature),
         say("ece", lang, value=error, bins=BINS, n=known),
@@ -137,7 +148,9 @@ def write_faces(path: Path, results: Results, origins: Sequence[Origin]) -> None
 
 
 def _cells(results: Results, index: int) -> list[Any]:
-    gender, age = (int(value) if value >= 0 else "" for value in results.labels[index].tolist())
+    label = results.labels[index].tolist()
+    gender, age = (int(value) if value >= 0 else "" for value in label[:2])
+    binned = len(label) > 2 and label[3] > label[2]  # then the age is the middle of a bin
     predicted_gender: Any = ""
     probability = years = error = ""
     if results.male is not None:
@@ -146,5 +159,5 @@ def _cells(results: Results, index: int) -> list[Any]:
         probability = f"{max(male, 1 - male):.4f}"
     if results.age is not None:
         years = f"{results.age[index]:.3f}"
-        error = "" if age == "" else f"{results.age[index] - age:+.3f}"
+        error = "" if age == "" or binned else f"{results.age[index] - age:+.3f}"
     return [gender, age, predicted_gender, probability, years, error]

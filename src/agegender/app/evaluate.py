@@ -302,7 +302,7 @@ def score(faces: FaceSet, model: EvalModel, config: EvalConfig, lang: str, *, sh
         labels.append(batch.labels.copy())
     return Results(
         rows=np.concatenate([np.empty(0, np.int64), *rows]),
-        labels=np.concatenate([np.empty((0, 2), np.float32), *labels]),
+        labels=np.concatenate(labels) if labels else np.empty((0, 2), np.float32),
         male=np.concatenate([np.empty(0), *male]) if "gender" in told else None,
         age=np.concatenate([np.empty(0), *age]) if "age" in told else None,
         ends={share: np.concatenate(found) for share, found in ends.items()},
@@ -345,6 +345,6 @@ def _draw(path: Path, results: Results, scores: Scores, lang: str) -> None:
     from agegender.files import atomic_path
     from agegender.plots.scatter import draw_scatter
 
-    figure = draw_scatter(results.labels[:, 1], results.age, scores=scores, texts=TEXTS[lang])
+    figure = draw_scatter(results.exact_ages, results.age, scores=scores, texts=TEXTS[lang])
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format=path.suffix.lower().lstrip("."))

@@ -41,6 +41,7 @@ TEXTS = {
         "set": "{path}: {records:,} faces",
         "resumed": "went on after {faces:,} faces",
         "skipped": "skipped faces, one by one: {path}",
+        "note": "{source}: {count:,} faces kept, {what}",
         "lost": "images missing or unreadable: {lost:,}; see {path}",
         "drawn": "these faces are synthetic (drawn): a network trained on them knows nothing about people",
         "comparing": "looking for duplicates",
@@ -61,6 +62,7 @@ TEXTS = {
         "set": "{path}：{records:,}张人脸",
         "resumed": "从第{faces:,}张人脸之后继续",
         "skipped": "跳过的人脸列表：{path}",
+        "note": "{source}：保留{count:,}张人脸，{what}",
         "lost": "缺失或无法读取的图片：{lost:,}张，见{path}",
         "drawn": "这些人脸是绘制的（synthetic）：用它们训练的网络不适用于真人",
         "comparing": "查重",
@@ -78,6 +80,21 @@ REASONS_ZH = {
     "unreadable image": "无法读取",
     "no face found": "没有检测到人脸",
     "other template": "裁剪模板不同",
+    "no label": "没有标签",
+    "no gender": "没有性别",
+    "no face score": "没有人脸分数",
+    "low face score": "人脸分数过低",
+    "second face": "有第二张人脸",
+    "impossible age": "年龄不可能",
+    "no face box": "没有人脸框",
+}
+NOTES_ZH = {
+    "age unknown": "年龄未知",
+    "age not readable": "年龄无法读取",
+    "single age put into its bin": "单个年龄归入所在年龄段",
+    "single age left out": "单个年龄不在任何年龄段中，只留性别",
+    "odd bin put into its bin": "不规则年龄段归入所在年龄段",
+    "odd bin left out": "不规则年龄段不在任何年龄段中，只留性别",
 }
 USAGE = 2
 
@@ -177,6 +194,9 @@ def _print_report(report: PackReport, config: PackCommand, texts: dict[str, str]
     for split, records in report.splits.items():
         if records:
             print(texts["set"].format(path=output / f"{split}.rec", records=records))
+    for (source, what), count in sorted(report.problems.notes.items()):
+        shown = NOTES_ZH.get(what, what) if texts is TEXTS["zh"] else what
+        print(texts["note"].format(source=source, count=count, what=shown))
     if len(report.problems):
         print(texts["skipped"].format(path=output / "skipped.csv"))
 

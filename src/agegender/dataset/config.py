@@ -23,6 +23,15 @@ class PackConfig:
     image_size: int = option(112, help="side of the crops in pixels", metavar="PX")
     quality: int = option(95, help="JPEG quality 1..100 of crops that have to be encoded", metavar="Q")
     border: str = option("black", help="what lies outside of a photo", choices=("black", "random"))
+    min_face_score: float = option(
+        1.0, help="IMDB-WIKI: lowest score of the face, as the set's authors detected it", metavar="S"
+    )
+    max_second_face: float = option(
+        0.8, help="IMDB-WIKI: highest score of a second face, as a share of the first one's", metavar="R"
+    )
+    adience: str = option("aligned", help="Adience: which of its images", choices=("aligned", "raw"))
+    adience_bins: int = option(8, help="Adience: how many bins of ages", choices=(8, 12))
+    appa_age: str = option("real", help="APPA-REAL: which of its ages", choices=("real", "apparent"))
     min_face: int = option(20, help="smallest face in pixels that is looked for in loose photos", metavar="PX")
     val_ratio: float = option(0.05, help="share of the faces for val.rec", metavar="R")
     test_ratio: float = option(0.0, help="share of the faces for test.rec", metavar="R")

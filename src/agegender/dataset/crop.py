@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ OTHER_TEMPLATE = "other template"
 # The face that a photo is of is looked for in two steps, down to these shares of the photo's shorter side: a chip or
 # a portrait costs a few levels of the detector's pyramid, and only where nothing large is found is more looked at.
 SEARCH_SHARES = (0.3, 0.1)
+
+# A box that a set gives may be another detector's: what is looked at around it, and how much of it a face must share.
+BOX_MARGIN, LEAST_OVERLAP = 0.5, 0.2
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 # Larger than nearly all aligned crops, small enough to be allocated cheaply.
@@ -148,6 +151,38 @@ def find_face(image: npt.NDArray[np.uint8], detector: Detector, *, min_face: flo
     return None
 
 
+def find_face_in(
+    image: npt.NDArray[np.uint8], box: Sequence[float], detector: Detector, *, min_face: float
+) -> Detection | None:
+    """Return the face of ``image`` (H, W, 3) uint8 RGB that ``box`` (x1, y1, x2, y2) marks, None where there is none.
+
+    It is looked for in the box and ``BOX_MARGIN`` of its side around; of several the one that shares most with it.
+    """
+    x1, y1, x2, y2 = box
+    around = BOX_MARGIN * max(x2 - x1, y2 - y1)
+    left, top = max(0, int(x1 - around)), max(0, int(y1 - around))
+    part = image[top : max(0, int(y2 + around)), left : max(0, int(x2 + around))]
+    if min(part.shape[:2]) < 1:
+        return None
+    shift = np.array([left, top], np.float32)
+    wanted = np.asarray(box, np.float64)
+    smallest = max(min_face, SEARCH_SHARES[-1] * min(part.shape[:2]))
+    found = [
+        Detection(face.box + np.tile(shift, 2), face.landmarks + shift, face.score)
+        for face in detector.detect(np.ascontiguousarray(part), min_face=smallest)
+    ]
+    best = max(found, key=lambda face: _overlap(face.box, wanted), default=None)
+    return best if best is not None and _overlap(best.box, wanted) >= LEAST_OVERLAP else None
+
+
+def _overlap(one: npt.NDArray[np.floating[Any]], other: npt.NDArray[np.float64]) -> float:
+    """Return the area that two boxes share, as a part of what they cover together."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = float(np.maximum(sides, 0).prod())
+    areas = [float((box[2:] - box[:2]).prod()) for box in (one, other)]
+    return shared / (sum(areas) - shared)
+
+
 def _read(sample: FaceSample) -> bytes:
     try:
         # Half the time of open(): it matters where files pass through.
@@ -173,8 +208,13 @@ def _find_and_warp(
 ) -> Crop:
     if detector is None:
         raise ValueError(f"{sample.path} is not in the template {settings.template.name!r}: a detector is needed")
-    face = find_face(image, detector, min_face=settings.min_face)
+    if sample.box is None:
+        face = find_face(image, detector, min_face=settings.min_face)
+    else:
+        face = find_face_in(image, sample.box, detector, min_face=settings.min_face)
     if face is None:
+        if sample.box is not None:
+            return Crop(None, NO_FACE, f"in the box {' '.join(f'{value:g}' for value in sample.box)}")
         if sample.template is None:
             return Crop(None, NO_FACE, f"in a photo of {image.shape[1]}x{image.shape[0]}")
         return Crop(None, OTHER_TEMPLATE, f"cropped as {sample.template!r}, and no face is found to warp")

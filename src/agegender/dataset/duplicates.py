@@ -68,7 +68,12 @@ def drop_duplicates(
     paired |= unreadable
     groups += [[path] for path, places in positions.items() if len(places) > 1 and path not in paired]
     for group in groups:
-        dropped.update(_resolve(faces, [position for path in group for position in positions[path]], problems))
+        # Several faces of one photo have boxes: the same picture, but other people.
+        boxes: dict[tuple[float, ...] | None, list[int]] = defaultdict(list)
+        for position in (position for path in group for position in positions[path]):
+            boxes[faces[position].box].append(position)
+        for same in boxes.values():
+            dropped.update(_resolve(faces, same, problems))
     return [face for position, face in enumerate(faces) if position not in dropped]
 
 
@@ -141,14 +146,11 @@ def _resolve(faces: Sequence[FaceSample], positions: list[int], problems: Proble
     """Report the faces at ``positions``, which have the same bytes; return those to drop."""
     ordered = sorted(positions, key=lambda position: _rank(faces[position]))
     group = [faces[position] for position in ordered]
-    for what in ("gender", "age"):
-        values = sorted({getattr(face, what) for face in group} - {UNKNOWN})
-        if len(values) > 1:
+    for what, contradict in (("gender", _genders_differ), ("age", _ages_differ)):
+        if contradict(group):
             for face in group:
-                others = ", ".join(
-                    f"{other.path.name} ({getattr(other, what)})" for other in group if other is not face
-                )
-                detail = f"{what} {getattr(face, what)}, but the same picture is {others}"
+                others = ", ".join(f"{other.path.name} ({_shown(other, what)})" for other in group if other is not face)
+                detail = f"{what} {_shown(face, what)}, but the same picture is {others}"
                 problems.add(face.path, CONTRADICTION, detail, source=face.source)
             return ordered
     for face in group[1:]:
@@ -156,6 +158,21 @@ def _resolve(faces: Sequence[FaceSample], positions: list[int], problems: Proble
     return ordered[1:]
 
 
+def _genders_differ(group: Sequence[FaceSample]) -> bool:
+    return len({face.gender for face in group} - {UNKNOWN}) > 1
+
+
+def _ages_differ(group: Sequence[FaceSample]) -> bool:
+    """Tell whether no age fits all that is known: an age and a bin that holds it do not contradict each other."""
+    known = [face.age_range for face in group if face.age != UNKNOWN]
+    return bool(known) and max(low for low, _ in known) > min(high for _, high in known)
+
+
+def _shown(face: FaceSample, what: str) -> str:
+    low, high = face.age_range
+    return f"{low}-{high}" if what == "age" and low != high else str(getattr(face, what))
+
+
 def _rank(face: FaceSample) -> tuple[object, ...]:
     unknown = (face.gender == UNKNOWN) + (face.age == UNKNOWN)
-    return (_KEEP_FIRST[face.split], unknown, *face.sort_key)
+    return (_KEEP_FIRST[face.split], unknown, face.low != UNKNOWN, *face.sort_key)

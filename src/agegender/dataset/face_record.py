@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agegender.labels import UNKNOWN
+
 SPLITS = ("train", "val", "test")
 
 
@@ -21,6 +23,11 @@ class FaceSample:
     a subject go to one side of the split), ``group`` is what reports group by, ``split`` is "train", "val", "test" or
     "" (ours to choose), ``template`` the crop template that the image is already in, None for a loose photo in which
     the face has to be found. ``draw`` makes the image of a face that lies in no file (synthetic).
+
+    Where only a bin of ages is known, ``low`` and ``high`` are its first and last year and ``age`` is its middle; both
+    are -1 otherwise. ``std`` is the deviation in years of what people estimated, -1 where ``age`` is no estimate.
+    ``fold`` names the part of the set's own cross-validation. ``box`` is x1, y1, x2, y2 in pixels of the one face that
+    is meant in a photo of several.
     """
 
     path: Path
@@ -32,6 +39,21 @@ class FaceSample:
     split: str = ""
     template: str | None = None
     draw: Callable[[], npt.NDArray[np.uint8]] | None = None
+    low: int = UNKNOWN
+    high: int = UNKNOWN
+    std: float = UNKNOWN
+    fold: str = ""
+    box: tuple[float, ...] | None = None
+
+    @property
+    def age_range(self) -> tuple[int, int]:
+        """Return the first and the last year that the age may be; both -1 where nothing is known."""
+        return (self.age, self.age) if self.low < 0 else (self.low, self.high)
+
+    @property
+    def label(self) -> tuple[float, ...]:
+        """Return the record's label where a set holds bins or deviations: gender, age, low, high, std."""
+        return (self.gender, self.age, self.low, self.high, self.std)
 
     @property
     def image(self) -> npt.NDArray[np.uint8] | None:
@@ -44,4 +66,4 @@ class FaceSample:
     @property
     def sort_key(self) -> tuple[Any, ...]:
         """Return what orders samples the same way on every machine and file system."""
-        return (self.source, self.path.as_posix(), self.gender, self.age)
+        return (self.source, self.path.as_posix(), self.gender, self.age, self.box or ())

@@ -8,7 +8,7 @@ from pathlib import Path
 from agegender.dataset.config import PackConfig
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.problems import Problems
-from agegender.dataset.sources import Source, find_sources, list_source, synthetic_source
+from agegender.dataset.sources import Source, SourceOptions, find_sources, list_source, synthetic_source
 from agegender.errors import UsageError
 
 
@@ -36,7 +36,20 @@ def choose_sources(config: PackConfig) -> list[Source]:
     lists = [list_source(file) for file in config.list]
     if lists and not config.sources:
         return lists
-    return [*find_sources(Path(config.root), config.sources), *lists]
+    return [*find_sources(Path(config.root), config.sources, options=_options(config)), *lists]
+
+
+def _options(config: PackConfig) -> SourceOptions:
+    """Return the sources' choices. Raises UsageError for shares that are none."""
+    if not 0.0 <= config.max_second_face <= 1.0:
+        raise UsageError(f"--max_second_face {config.max_second_face} is not within 0..1 (a share of the first score)")
+    return SourceOptions(
+        min_face_score=config.min_face_score,
+        max_second_face=config.max_second_face,
+        adience_images=config.adience,
+        adience_bins=config.adience_bins,
+        appa_age=config.appa_age,
+    )
 
 
 def gather_faces(sources: list[Source], root: Path) -> Faces:

@@ -2,12 +2,15 @@
 
 Columns: ``path``, ``gender`` (0 = female, 1 = male, -1 or empty = unknown; the words are understood too), ``age``
 (0..120, -1 or empty = unknown), and optionally ``subject``, ``group``, ``split`` (train, val, test), ``template``,
-``source``; others are ignored. Without a header there are exactly the first three. A path with a comma is quoted.
+``source``, ``low`` and ``high`` (first and last year of a bin of ages; the age may be left empty then), ``std``
+(deviation of the age in years), ``fold``, ``box`` (x1 y1 x2 y2 of the face in a photo of several); others are ignored.
+Without a header there are exactly the first three. A path with a comma is quoted.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +22,8 @@ from agegender.files import atomic_path
 from agegender.labels import UNKNOWN, clean_age, clean_gender
 
 LABEL_COLUMNS = ("path", "gender", "age")
-EXTRA_COLUMNS = ("subject", "group", "split", "template", "source")
+EXTRA_COLUMNS = ("subject", "group", "split", "template", "source", "low", "high", "std", "fold", "box")
+_NUMBERS = ("low", "high", "std")
 LIST_SUFFIX = "_list"
 _ALIASES = {"file": "path", "filename": "path", "image": "path", "sex": "gender"}
 
@@ -66,7 +70,7 @@ def write_list(path: Path | str, samples: Iterable[FaceSample]) -> None:
     path = Path(path)
     rows = list(samples)
     default = source_name(path)
-    extra = [name for name in EXTRA_COLUMNS if any(getattr(row, name) for row in rows)]
+    extra = [name for name in EXTRA_COLUMNS if any(_cell(row, name) for row in rows)]
     if all(row.source == default for row in rows) and "source" in extra:
         extra.remove("source")
     base = _absolute(path.parent)
@@ -74,7 +78,7 @@ def write_list(path: Path | str, samples: Iterable[FaceSample]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*LABEL_COLUMNS, *extra])
         for row in rows:
-            further = [getattr(row, name) or "" for name in extra]
+            further = [_cell(row, name) for name in extra]
             writer.writerow([_written_path(row, base), row.gender, row.age, *further])
 
 
@@ -133,16 +137,69 @@ def _sample(cells: dict[str, str], file: Path) -> FaceSample:
     split = cells.get("split", "").lower()
     if split and split not in SPLITS:
         raise LabelError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    age = clean_age(cells.get("age", UNKNOWN))
+    low, high = _read_bin(cells.get("low", ""), cells.get("high", ""))
+    if low >= 0 and age == UNKNOWN:
+        age = (low + high) // 2
+    if low >= 0 and not low <= age <= high:
+        raise LabelError(f"age {age} is not in the bin {low}..{high}")
     return FaceSample(
         _resolved(cells["path"], file.parent),
         clean_gender(cells.get("gender", UNKNOWN)),
-        clean_age(cells.get("age", UNKNOWN)),
+        age,
         cells.get("source") or source_name(file),
         subject=cells.get("subject", ""),
         group=cells.get("group", ""),
         split=split,
         template=cells.get("template") or None,
+        low=low,
+        high=high,
+        std=_read_std(cells.get("std", "")),
+        fold=cells.get("fold", ""),
+        box=_read_box(cells.get("box", "")),
     )
+
+
+def _cell(sample: FaceSample, name: str) -> str:
+    """Return what a list says in a further column, empty where nothing is known."""
+    value = getattr(sample, name)
+    if name in _NUMBERS:
+        return f"{value:g}" if value >= 0 else ""
+    if name == "box":
+        return " ".join(f"{number:g}" for number in value or ())
+    return value or ""
+
+
+def _read_bin(low: str, high: str) -> tuple[int, int]:
+    """Return the first and last year of a bin, both -1 for none. Raises LabelError for half a one, or the wrong way."""
+    ends = clean_age(low), clean_age(high)
+    if (ends[0] == UNKNOWN) != (ends[1] == UNKNOWN):
+        raise LabelError(f"low {low!r} and high {high!r} make no bin; give both, or none")
+    if ends[0] > ends[1]:
+        raise LabelError(f"low {low!r} is above high {high!r}")
+    return ends
+
+
+def _read_std(text: str) -> float:
+    try:
+        value = float(text or UNKNOWN)
+    except ValueError:
+        raise LabelError(f"std {text!r} is not a number of years (-1 or empty: none)") from None
+    if not (value == UNKNOWN or 0 < value < math.inf):
+        raise LabelError(f"std {text!r} is not above 0 (-1 or empty: none)")
+    return value
+
+
+def _read_box(text: str) -> tuple[float, ...] | None:
+    if not text:
+        return None
+    try:
+        x1, y1, x2, y2 = map(float, text.split())
+    except ValueError:
+        raise LabelError(f"box {text!r} is not four numbers x1 y1 x2 y2") from None
+    if not (math.isfinite(x1 + y1 + x2 + y2) and x1 < x2 and y1 < y2):
+        raise LabelError(f"box {text!r} has no area (x1 y1 x2 y2)")
+    return x1, y1, x2, y2
 
 
 def _resolved(text: str, folder: Path) -> Path:

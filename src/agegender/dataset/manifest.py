@@ -13,10 +13,11 @@ from typing import Any
 
 from agegender.dataset.crop import Crop
 from agegender.dataset.face_record import FaceSample
+from agegender.labels import LABELS
 
 FORMAT = 1
-LABELS = "gender,age"
 CSV_COLUMNS = ("key", "path", "source", "subject", "group", "box", "score")
+FOLD = "fold"
 _SHARD = r"-\d{5}-of-\d{5}"
 
 

@@ -26,6 +26,7 @@ from agegender.dataset.report import PackReport, count_sources
 from agegender.dataset.set_writer import SetWriter
 from agegender.dataset.skipped import SkippedFaces
 from agegender.errors import DataError, UsageError
+from agegender.labels import BIN_LABELS
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,14 @@ class _Job:
                 # A val set is a twentieth of the training set and read by one process: it stays one file.
                 shards = config.shards if split == "train" else 1
                 self.sets[split] = SetWriter(
-                    journal, split, faces=len(faces), shards=shards, names=names, state=states.get(split, {})
+                    journal,
+                    split,
+                    faces=len(faces),
+                    shards=shards,
+                    names=names,
+                    state=states.get(split, {}),
+                    bins=plan.label_columns == BIN_LABELS,
+                    folds=plan.has_folds,
                 )
 
     def run(self, crew: Crew, progress: Progress | None) -> None:

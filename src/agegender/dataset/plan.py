@@ -20,6 +20,7 @@ from agegender.dataset.split import split
 from agegender.errors import UsageError
 from agegender.face.align import BORDERS
 from agegender.face.templates import get_template
+from agegender.labels import BIN_LABELS, LABELS
 
 # A change of the files in the partial folder, or of the bytes that the same plan gives, takes a new number.
 VERSION = 1
@@ -54,6 +55,17 @@ class Plan:
         points = [list(point) for point in self.settings.template.points]
         return {"version": VERSION, **options, "points": points, "faces": self.total, "data": self._digest()}
 
+    @cached_property
+    def label_columns(self) -> str:
+        """What the records' labels hold: further columns in all of them where any face has a bin or a deviation."""
+        faces = (face for part in self.splits.values() for face in part)
+        return BIN_LABELS if any(face.low >= 0 or face.std >= 0 for face in faces) else LABELS
+
+    @cached_property
+    def has_folds(self) -> bool:
+        """Whether any face is in a fold of its set's own."""
+        return any(face.fold for part in self.splits.values() for face in part)
+
     def needs_detector(self, face: FaceSample) -> bool:
         """Tell whether a face has to be found in its image."""
         return needs_detector(face, self.settings)
@@ -77,6 +89,7 @@ class Plan:
             "own": "a source's own split wins; a subject stays on one side",
         }
         return {
+            "labels": self.label_columns,
             "synthetic": any(face.source == SYNTHETIC for face in self.splits[split_name]),
             "template": settings.template.to_json(settings.size),
             "split_rule": rule,
@@ -98,6 +111,8 @@ class Plan:
 
     def _identify(self, face: FaceSample) -> str:
         labels = f"{face.gender}\0{face.age}\0{face.source}\0{face.subject}\0{face.group}\0{face.template}"
+        if face.low >= 0 or face.std >= 0 or face.fold or face.box:
+            labels += f"\0{face.low}\0{face.high}\0{face.std}\0{face.fold}\0{face.box}"
         return f"{forward(face.path)}\0{self.sizes.get(face.path)}\0{labels}\n"
 
 

@@ -16,6 +16,13 @@ BAD_LABEL = "bad label"
 MISSING = "missing file"
 DUPLICATE = "duplicate"
 CONTRADICTION = "contradiction"
+NO_LABEL = "no label"
+NO_GENDER = "no gender"
+NO_SCORE = "no face score"
+LOW_SCORE = "low face score"
+SECOND_FACE = "second face"
+IMPOSSIBLE_AGE = "impossible age"
+NO_BOX = "no face box"
 
 
 class Problem(NamedTuple):
@@ -32,6 +39,11 @@ class Problems:
 
     def __init__(self) -> None:
         self.rows: list[Problem] = []
+        self.notes: Counter[tuple[str, str]] = Counter()
+
+    def note(self, what: str, *, source: str) -> None:
+        """Count a face that is kept, but with a label changed or left out: ``what`` says in a few words which."""
+        self.notes[source, what] += 1
 
     def add(self, path: Path | str, reason: str, detail: str = "", *, source: str = "") -> None:
         """Note that the face in ``path`` is left out."""

@@ -13,7 +13,16 @@ from agegender.dataset.crop import Crop
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.growing_file import GrowingFile
 from agegender.dataset.journal import Journal
-from agegender.dataset.manifest import CSV_COLUMNS, PathNames, csv_row, csv_rows, list_line, record_names, set_json
+from agegender.dataset.manifest import (
+    CSV_COLUMNS,
+    FOLD,
+    PathNames,
+    csv_row,
+    csv_rows,
+    list_line,
+    record_names,
+    set_json,
+)
 from agegender.recordio.index import index_path
 from agegender.recordio.layout import frame_images
 
@@ -21,17 +30,28 @@ from agegender.recordio.layout import frame_images
 class SetWriter:
     """The set ``split`` growing beside ``journal``; ``faces`` is how many it may get, to divide them over the shards.
 
-    ``state`` is what ``state()`` returned in the run that is gone on with.
+    ``state`` is what ``state()`` returned in the run that is gone on with. With ``bins`` the labels are the five of
+    ``labels.BIN_LABELS``, with ``folds`` the table of origins has a column more.
     """
 
     def __init__(
-        self, journal: Journal, split: str, *, faces: int, shards: int, names: PathNames, state: Mapping[str, Any]
+        self,
+        journal: Journal,
+        split: str,
+        *,
+        faces: int,
+        shards: int,
+        names: PathNames,
+        state: Mapping[str, Any],
+        bins: bool = False,
+        folds: bool = False,
     ) -> None:
         self.split = split
         self.records = int(state.get("records", 0))
         self.sources: Counter[str] = Counter(state.get("sources", {}))
         self._journal, self._faces, self._names = journal, faces, names
-        self._labels: dict[tuple[int, int], bytes] = {}
+        self._bins, self._folds = bins, folds
+        self._labels: dict[tuple[float, ...], bytes] = {}
         sizes = state.get("sizes", {})
         self._files: dict[str, GrowingFile] = {}
         self._shards = [
@@ -41,7 +61,7 @@ class SetWriter:
         self._list = self._open(f"{split}.lst", sizes)
         self._origins = self._open(f"{split}.csv", sizes)
         if not self._origins.size:
-            self._origins.append(csv_rows([CSV_COLUMNS]))
+            self._origins.append(csv_rows([(*CSV_COLUMNS, FOLD) if folds else CSV_COLUMNS]))
 
     def write(self, samples: Sequence[FaceSample], crops: Sequence[Crop], *, first: int) -> None:
         """Append the faces that have a crop; ``first`` is the place of the first one among the faces of this set."""
@@ -65,7 +85,8 @@ class SetWriter:
             path = self._names.name(sample)
             faces.append((self._label(sample), key, crop.body))
             lines.append(list_line(key, sample, path))
-            rows.append(csv_row(key, sample, path, crop))
+            row = csv_row(key, sample, path, crop)
+            rows.append((*row, sample.fold) if self._folds else row)
             sources.append(sample.source)
             key += 1
         framed, sizes = frame_images(faces)
@@ -102,10 +123,10 @@ class SetWriter:
 
     def _label(self, sample: FaceSample) -> bytes:
         """Return the bytes of a record's label array; there are few different ones, so each is made once."""
-        pair = sample.gender, sample.age
-        label = self._labels.get(pair)
+        values = sample.label if self._bins else (sample.gender, sample.age)
+        label = self._labels.get(values)
         if label is None:
-            label = self._labels[pair] = np.array(pair, "<f4").tobytes()
+            label = self._labels[values] = np.array(values, "<f4").tobytes()
         return label
 
     def _open(self, name: str, sizes: Mapping[str, int]) -> GrowingFile:

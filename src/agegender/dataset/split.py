@@ -66,6 +66,8 @@ def _unit_key(sample: FaceSample) -> str:
     """Name what must stay together. No part of it depends on where the data root lies."""
     if sample.subject:
         return f"subject/{sample.subject}"
+    if sample.box is not None:  # of several faces in a photo: they stay together
+        return f"{sample.source}/{sample.path.parent.name}/{sample.path.name}"
     return f"{sample.source}/{sample.path.parent.name}/{sample.path.name}/{sample.gender}/{sample.age}"
 
 

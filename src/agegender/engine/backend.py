@@ -81,8 +81,13 @@ class Backend(Protocol):
         """Return what of ``augmentation`` the loader has to do; the rest happens on the device."""
         ...
 
-    def trainable(self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int]) -> Trainable:
-        """Return the network with its losses for batches of ``rows`` faces of ``size`` (height, width)."""
+    def trainable(
+        self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int], label_width: int = 2
+    ) -> Trainable:
+        """Return the network with its losses for batches of ``rows`` faces of ``size`` (height, width).
+
+        ``label_width`` is 2, or 5 where the batches are ``binned``.
+        """
         ...
 
     def scorer(self, *, rows: int, size: tuple[int, int]) -> SetScorer:

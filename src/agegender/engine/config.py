@@ -93,7 +93,9 @@ class TrainConfig:
         0, help="keep the checkpoint of every N-th epoch, besides the best and the last", metavar="N"
     )
     best_by: str = option(
-        "auto", choices=("auto", "MAE", "acc", "CUM_5"), help="auto: lowest MAE, or gender accuracy without ages"
+        "auto",
+        choices=("auto", "MAE", "acc", "CUM_5", "bin_acc"),
+        help="auto: lowest MAE; without ages the share in the right bin, without bins gender accuracy",
     )
     frequent: int = option(20, help="batches between log lines", metavar="N")
 

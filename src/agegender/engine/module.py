@@ -56,7 +56,7 @@ class TrainingModule:
         )
         self._module.bind(
             data_shapes=[mx.io.DataDesc(IMAGE, (rows, *size, 3), np.uint8, layout="NHWC")],
-            label_shapes=[mx.io.DataDesc(LABEL, (rows, 2), np.float32, layout="NT")],
+            label_shapes=[mx.io.DataDesc(LABEL, (rows, graph.label_width), np.float32, layout="NT")],
         )
         self._average: MovingAverage | None = None
         # Seeding costs a millisecond: only where the net draws numbers itself.
@@ -111,7 +111,7 @@ class TrainingModule:
         mx, module = self._mx, self._module
         if self._draws:
             mx.random.seed(seed)
-        labels = batch.labels[:, :2].copy()
+        labels = batch.known_labels.copy()
         module._optimizer.lr = lr
         # Our own copies lent to MXNet: mx.nd.array would wait here until all earlier steps are through.
         data = [mx.nd.from_numpy(batch.data.copy())]

@@ -93,7 +93,8 @@ class Monitor:
         self._window.update(
             gender_probability=gender if self._scores_gender else None,
             age=age if self._scores_age else None,
-            labels=result.labels,
+            # In two columns: the log shows how far off the middle of a bin is; which bins there are is not known here.
+            labels=result.labels[:, :2],
         )
         self._batch += 1
         if self._batch % self._frequent == 0:
@@ -132,17 +133,18 @@ class Monitor:
 
 def shown(scores: Scores) -> dict[str, float]:
     """Return the figures of the log line by their names there."""
-    return {"acc": scores.acc, "MAE": scores.mae, "CUM_5": scores.cum[5]}
+    figures = {"acc": scores.acc, "MAE": scores.mae, "CUM_5": scores.cum[5]}
+    return figures | {"bin_acc": scores.bin_acc, "bin_1off": scores.bin_1off} if scores.n_bin else figures
 
 
 def is_better(new: dict[str, float | None], old: dict[str, float | None] | None, *, best_by: str) -> bool:
     """Return whether the figures ``new`` beat ``old`` (None: nothing so far) by ``best_by``.
 
-    ``auto`` is the lowest MAE, or gender accuracy where no ages are known.
+    ``auto`` is the lowest MAE; where no ages are known the share in the right bin, and without bins gender accuracy.
     """
     name = best_by
     if best_by == "auto":
-        name = "acc" if new.get("MAE") is None else "MAE"
+        name = next((name for name in ("MAE", "bin_acc") if new.get(name) is not None), "acc")
     value, before = new.get(name), None if old is None else old.get(name)
     if value is None or math.isnan(value):
         return False

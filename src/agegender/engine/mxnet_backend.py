@@ -34,9 +34,11 @@ class MXNetBackend:
         """Return ``augmentation``: all of it is the loader's work."""
         return augmentation
 
-    def trainable(self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int]) -> TrainingModule:
+    def trainable(
+        self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int], label_width: int = 2
+    ) -> TrainingModule:
         """Return the network with its losses, bound to all contexts."""
-        graph = training_graph(self._inference, self._config)
+        graph = training_graph(self._inference, self._config, label_width=label_width)
         return TrainingModule(
             graph, contexts=self._contexts, rows=rows, size=size, kvstore=self._kvstore, workers=self.workers.count
         )

@@ -32,7 +32,7 @@ class Scorer:
         for batch in batches:
             module.forward(mx.io.DataBatch(data=[mx.nd.array(batch.data, dtype=np.uint8)]), is_train=False)
             gender, age = (output.asnumpy()[: batch.valid] for output in module.get_outputs())
-            keeper.update(gender_probability=gender, age=age, labels=batch.labels[: batch.valid])
+            keeper.update(gender_probability=gender, age=age, labels=batch.known_labels[: batch.valid])
         return keeper.compute()
 
     def _bind(self, params: Mapping[str, npt.NDArray[Any]]) -> Any:

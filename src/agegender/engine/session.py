@@ -26,7 +26,7 @@ from agegender.engine.workers import Workers
 from agegender.graph import ModelInfo
 from agegender.metrics import Scores
 from agegender.pipeline import LoaderConfig
-from agegender.pipeline.batch import Batch
+from agegender.pipeline.batch import Batch, known_width
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ def _ready_module(
     config: TrainConfig, augmentation: LoaderConfig, backend: Backend, *, data: TrainingData, start: Start
 ) -> Trainable:
     """Return the module with parameters and optimizer as ``start`` has them."""
-    module = backend.trainable(augmentation, rows=data.train.batch_size, size=data.size)
+    width = known_width(binned=data.train.binned)
+    module = backend.trainable(augmentation, rows=data.train.batch_size, size=data.size, label_width=width)
     initial = module.initialise(seed=config.seed)
     if start.arrays is None and config.pretrained:
         module.set_parameters(start_from(config.pretrained, initial))

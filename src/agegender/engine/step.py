@@ -15,8 +15,8 @@ Results = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np
 class StepResult:
     """What a step will have computed: per face loss (n,), gender probabilities (n, 2), age (n, 1).
 
-    ``read`` waits for it: until then it is still on the device. ``labels`` (n, 2) and ``keys`` (n,) are copies: the
-    batch's own memory is used again.
+    ``read`` waits for it: until then it is still on the device. ``labels`` (n, 2 or 5) and ``keys`` (n,) are copies:
+    the batch's own memory is used again.
     """
 
     read: Callable[[], Results]

@@ -57,7 +57,9 @@ class TorchBackend:
         """Return what of ``augmentation`` the loader has to do: on a GPU only what can't be done there."""
         return augmentation if self._device.type == "cpu" else left_to_the_loader(augmentation)
 
-    def trainable(self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int]) -> TorchTraining:
+    def trainable(
+        self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int], label_width: int = 2
+    ) -> TorchTraining:
         """Return the network with its losses on this process's device."""
         on_device = DeviceAugmenter(augmentation, seed=self._config.seed) if self._device.type != "cpu" else None
         return TorchTraining(
@@ -100,7 +102,7 @@ class TorchScorer:
             keeper.update(
                 gender_probability=outputs[GENDER].cpu().numpy(),
                 age=outputs[AGE].cpu().numpy(),
-                labels=batch.labels[: batch.valid],
+                labels=batch.known_labels[: batch.valid],
             )
         return keeper.compute()
 

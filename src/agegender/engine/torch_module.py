@@ -92,7 +92,7 @@ class TorchTraining:
             raise RuntimeError("step before start_optimizer")
         if self._draws:
             torch.manual_seed(seed)
-        labels = batch.labels[:, :2].copy()
+        labels = batch.known_labels.copy()
         # uint8 goes to the device, a quarter of the bytes; NHWC memory seen as NCHW is what channels_last means.
         data = self.to_device(batch.data).permute(0, 3, 1, 2).float()
         if self._augment is not None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.labels import FEMALE, MALE
+from agegender.labels import BIN_LABELS, FEMALE, MALE, UNKNOWN
+from agegender.metrics.bins import BinKeeper
 
 LARGEST_CUM = 15
 OLDER_CONVENTION_YEARS = 3
@@ -22,7 +23,8 @@ class Scores:
     ``mae``, ``rmse`` and ``bias`` (predicted minus true) are years; ``cum[n]`` is the share of faces with
     ``|error| <= n`` on the expected age, for n = 0..15 (the literature's CS@n; some papers use ``<``).
     ``within3_rounded`` is the convention of older repositories: the share whose age, rounded to whole years, is at
-    most 3 years off.
+    most 3 years off. ``n_bin`` faces are known by a bin of ages only: they are in none of the figures in years, but in
+    ``bin_acc``, the share predicted into the right bin, and ``bin_1off``, into that or one beside it.
     """
 
     n: int
@@ -35,6 +37,9 @@ class Scores:
     bias: float
     within3_rounded: float
     cum: dict[int, float]
+    n_bin: int = 0
+    bin_acc: float = float("nan")
+    bin_1off: float = float("nan")
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures under their usual names (``acc``, ``MAE``, ``CUM_5`` ...); None where one is nan."""
@@ -48,6 +53,9 @@ class Scores:
             "bias": self.bias,
             "within3_rounded": self.within3_rounded,
         }
+        if self.n_bin:
+            figures["n_bin"] = self.n_bin
+            shares |= {"bin_acc": self.bin_acc, "bin_1off": self.bin_1off}
         return figures | {name: None if np.isnan(value) else value for name, value in shares.items()}
 
 
@@ -72,6 +80,7 @@ class ScoreKeeper:
         # Sums of |error|, error ** 2 and error, in years.
         self._error_sums = np.zeros(3, np.float64)
         self._within_older = 0
+        self._bins = BinKeeper()
 
     def update(
         self,
@@ -82,7 +91,8 @@ class ScoreKeeper:
     ) -> None:
         """Add a batch of n faces.
 
-        ``labels`` is (n, 2 or more): gender (0 female, 1 male), age in years; -1 unknown. ``gender_probability`` is
+        ``labels`` is (n, 2 or more): gender (0 female, 1 male), age in years; -1 unknown; from five columns on those of
+        ``labels.BIN_LABELS``. ``gender_probability`` is
         (n,) probability of male, or (n, 2) of female and male. ``age`` is (n,) or (n, 1) expected age in years.
         A head that is None is not scored. Raises ValueError where the lengths differ.
         """
@@ -96,7 +106,7 @@ class ScoreKeeper:
             predicted = np.asarray(age, np.float64).reshape(-1)
             if len(predicted) != len(truth):
                 raise ValueError(f"{len(predicted)} ages for {len(truth)} labels")
-            self._add_age(predicted, truth[:, 1])
+            self._add_age(predicted, self._add_bins(predicted, truth))
 
     def merge(self, other: ScoreKeeper) -> None:
         """Add everything that ``other`` has collected (another worker's share, say)."""
@@ -106,9 +116,10 @@ class ScoreKeeper:
         self._years_off += other._years_off
         self._error_sums += other._error_sums
         self._within_older += other._within_older
+        self._bins.merge(other._bins)
 
     def sums(self) -> npt.NDArray[np.float64]:
-        """Return everything collected as one array, which adds up over keepers; see ``of``."""
+        """Return everything collected, but for bins, as one array, which adds up over keepers; see ``of``."""
         counts = [self._faces, *self._gender_seen, *self._gender_right, *self._years_off, self._within_older]
         return np.array([*counts, *self._error_sums], np.float64)
 
@@ -130,6 +141,7 @@ class ScoreKeeper:
         seen = self._gender_seen > 0
         recalls = self._gender_right[seen] / self._gender_seen[seen]
         cumulated = np.cumsum(self._years_off)
+        n_bin, bin_acc, bin_1off = self._bins.compute()
         return Scores(
             n=self._faces,
             n_gender=int(self._gender_seen.sum()),
@@ -141,6 +153,9 @@ class ScoreKeeper:
             bias=signed,
             within3_rounded=_share(self._within_older, faces_with_age),
             cum={years: _share(cumulated[years], faces_with_age) for years in range(LARGEST_CUM + 1)},
+            n_bin=n_bin,
+            bin_acc=bin_acc,
+            bin_1off=bin_1off,
         )
 
     def _add_gender(self, margin: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> None:
@@ -150,6 +165,15 @@ class ScoreKeeper:
         right = np.where(male, margin > 0, margin <= 0)  # a nan margin is neither
         self._gender_seen += np.bincount(male, minlength=2)
         self._gender_right += np.bincount(male[right], minlength=2)
+
+    def _add_bins(self, predicted: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Count the faces that are known by bins, and return the ages of the others, -1 in the place of those."""
+        if truth.shape[1] < len(BIN_LABELS.split(",")):
+            return truth[:, 1]
+        binned = truth[:, 3] > truth[:, 2]
+        if binned.any():
+            self._bins.update(truth[binned, 2:4], predicted[binned])
+        return np.where(binned, UNKNOWN, truth[:, 1])
 
     def _add_age(self, predicted: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> None:
         known = truth >= 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agegender.labels import UNKNOWN
+from agegender.labels import BIN_LABELS, LABELS, UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,9 @@ class Batch:
     ``data`` uint8 (n, h, w, 3) RGB; ``labels`` float32 (n, 2 or more) gender, age (-1 unknown); ``keys`` int64 (n,)
     of the records and ``positions`` int64 (n,) of them in the set; only the first ``valid`` rows count, what follows
     is padding (black, labels, keys and positions -1). ``epoch`` and ``first``, the place in it of the first row, are
-    what augmentation is drawn from. The arrays are overwritten once the next batch is asked for:
-    copy what has to live longer.
+    what augmentation is drawn from. ``binned`` says that the labels are the five of ``labels.BIN_LABELS``, not two and
+    perhaps some that mean nothing here. The arrays are overwritten once the next batch is asked for: copy what has to
+    live longer.
     """
 
     data: npt.NDArray[np.uint8]
@@ -28,9 +29,20 @@ class Batch:
     valid: int
     epoch: int = 0
     first: int = 0
+    binned: bool = False
+
+    @property
+    def known_labels(self) -> npt.NDArray[np.float32]:
+        """Return the labels that have a meaning: (n, 2), or (n, 5) where bins or deviations are labelled."""
+        return self.labels[:, : known_width(binned=self.binned)]
 
 
-def empty_batch(rows: int, *, size: tuple[int, int], width: int) -> Batch:
+def known_width(*, binned: bool) -> int:
+    """Return how many labels of a face have a meaning."""
+    return len((BIN_LABELS if binned else LABELS).split(","))
+
+
+def empty_batch(rows: int, *, size: tuple[int, int], width: int, binned: bool = False) -> Batch:
     """Return a batch of padding with ``rows`` rows, images of ``size`` (height, width), ``width`` labels each."""
     return Batch(
         data=np.zeros((rows, *size, 3), np.uint8),
@@ -38,6 +50,7 @@ def empty_batch(rows: int, *, size: tuple[int, int], width: int) -> Batch:
         keys=np.full(rows, -1, np.int64),
         positions=np.full(rows, -1, np.int64),
         valid=0,
+        binned=binned,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.errors import ImageError, RecordError, UsageError
-from agegender.labels import MAX_AGE
+from agegender.labels import BIN_LABELS, LABELS, MAX_AGE
 from agegender.pipeline.augment import Augmenter, Image
 from agegender.pipeline.batch import Batch
 from agegender.pipeline.config import LoaderConfig
@@ -22,7 +22,8 @@ from agegender.recordio.layout import IMAGE_HEADER
 from agegender.recordio.shards import RecordSet
 
 _LABEL_BYTES = 4
-LABEL_ORDERS = ("gender,age", "age,gender")
+_BIN_WIDTH = len(BIN_LABELS.split(","))
+LABEL_ORDERS = (LABELS, "age,gender", BIN_LABELS)
 
 
 class FaceReader:
@@ -35,7 +36,7 @@ class FaceReader:
         self, records: RecordSet, *, size: tuple[int, int], config: LoaderConfig, label_order: str = "gender,age"
     ) -> None:
         if label_order not in LABEL_ORDERS:
-            raise UsageError(f"label order {label_order!r} is neither {' nor '.join(map(repr, LABEL_ORDERS))}")
+            raise UsageError(f"label order {label_order!r} is neither {' nor '.join(map(repr, LABEL_ORDERS[:2]))}")
         self._records = records
         self._files = records.files
         self._starts = [0, *accumulate(len(file) for file in records.files)]
@@ -45,6 +46,7 @@ class FaceReader:
         self._local = threading.local()
         self._bad: dict[int, str] = {}
         self.label_width = self._width_of_first()
+        self.binned = label_order == BIN_LABELS and self.label_width >= _BIN_WIDTH
 
     @property
     def skipped(self) -> list[tuple[int, str, str]]:
@@ -138,6 +140,10 @@ class FaceReader:
             raise _BadRecordError(f"gender {gender:g} is none of 0 = female, 1 = male, -1 = unknown{hint}")
         if not (0 <= age <= MAX_AGE or age == -1):
             raise _BadRecordError(f"age {age:g} is not within 0..{MAX_AGE} (-1 = unknown)")
+        if self.binned and not (label[2] == label[3] == -1 or 0 <= label[2] <= age <= label[3] <= MAX_AGE):
+            raise _BadRecordError(
+                f"low {label[2]:g}, age {age:g} and high {label[3]:g} are not in this order in 0..100"
+            )
         return _Record(label, payload[end:], None)
 
     def _report(self, position: int, bad: _BadRecordError) -> None:

@@ -101,6 +101,11 @@ class Loader:
         return self._faces.label_width
 
     @property
+    def binned(self) -> bool:
+        """Whether the labels are gender, age, low, high, std (see ``labels.BIN_LABELS``)."""
+        return self._faces.binned
+
+    @property
     def skipped(self) -> list[tuple[int, str, str]]:
         """The bad records passed over so far, as (key, path, reason); always empty unless ``bad_records`` is skip."""
         return self._faces.skipped
@@ -159,7 +164,7 @@ class Loader:
     def _memory(self) -> Batch:
         if self._free:
             return self._free.pop()
-        return empty_batch(self.batch_size, size=self._size, width=self.label_width)
+        return empty_batch(self.batch_size, size=self._size, width=self.label_width, binned=self.binned)
 
     def _positions(self, epoch: int) -> npt.NDArray[np.integer[Any]]:
         if self._order is None:

@@ -7,11 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agegender.dataset.problems import BAD_LABEL, BAD_NAME, MISSING, Problem, Problems
+from agegender.dataset.sources.aaf import AllAgeFaces
+from agegender.dataset.sources.adience import Adience
 from agegender.dataset.sources.afad import AFAD
 from agegender.dataset.sources.agedb import AgeDB
+from agegender.dataset.sources.appa_real import AppaReal
 from agegender.dataset.sources.base import Source
+from agegender.dataset.sources.cacd import CACD
+from agegender.dataset.sources.celeba import CelebA
+from agegender.dataset.sources.fairface import FairFace
+from agegender.dataset.sources.fgnet import FGNET
+from agegender.dataset.sources.imdb_clean import IMDBClean
+from agegender.dataset.sources.imdb_wiki import IMDB, WIKI
+from agegender.dataset.sources.lagenda import Lagenda
 from agegender.dataset.sources.list_file import ListSource
+from agegender.dataset.sources.megaage import MegaAge
 from agegender.dataset.sources.megaage_asian import MegaAgeAsian
+from agegender.dataset.sources.morph import Morph
+from agegender.dataset.sources.mtfl import MTFL
+from agegender.dataset.sources.options import SourceOptions
 from agegender.dataset.sources.utkface import UTKFace
 from agegender.errors import UsageError
 
@@ -23,26 +37,36 @@ __all__ = [
     "Problem",
     "Problems",
     "Source",
+    "SourceOptions",
     "find_sources",
     "list_source",
     "synthetic_source",
 ]
 
-SOURCES: dict[str, Source] = {source.name: source for source in (AgeDB(), MegaAgeAsian(), AFAD(), UTKFace())}
+_ALL: tuple[Source, ...] = (
+    *(AgeDB(), MegaAgeAsian(), AFAD(), UTKFace(), MegaAge(), IMDB(), WIKI(), IMDBClean(), Adience(), FairFace()),
+    *(AppaReal(), CACD(), Morph(), FGNET(), Lagenda(), AllAgeFaces(), CelebA(), MTFL()),
+)
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 
 
-def find_sources(root: Path, names: Sequence[str] | None = None) -> list[Source]:
+def find_sources(
+    root: Path, names: Sequence[str] | None = None, *, options: SourceOptions | None = None
+) -> list[Source]:
     """Return the sources whose folder lies under ``root``; with ``names``, exactly those.
+
+    ``options`` are the choices that some sets leave open.
 
     Raises UsageError for a name that no source has, and for a named source that is not there.
     """
+    options = options or SourceOptions()
     if not names:
-        return [source for source in SOURCES.values() if source.found(root)]
+        return [source.with_options(options) for source in SOURCES.values() if source.found(root)]
     chosen = list(dict.fromkeys(map(_by_name, names)))
     for source in chosen:
         if not source.found(root):
             raise UsageError(f"source {source.name!r} is not under {root}; expected {source.hint}")
-    return chosen
+    return [source.with_options(options) for source in chosen]
 
 
 def list_source(file: Path | str) -> Source:

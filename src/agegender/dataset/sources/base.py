@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from agegender.dataset.face_record import FaceSample
-from agegender.dataset.problems import BAD_LABEL, Problems
+from agegender.dataset.problems import BAD_LABEL, MISSING, Problems
+from agegender.dataset.sources.options import SourceOptions
 from agegender.errors import LabelError
 from agegender.labels import clean_age, clean_gender
 
@@ -28,6 +30,13 @@ class Source(ABC):
     homepage: ClassVar[str]
     folders: ClassVar[tuple[str, ...]]
     hint: ClassVar[str]
+    options = SourceOptions()
+
+    def with_options(self, options: SourceOptions) -> Source:
+        """Return the same source read with other choices."""
+        source = copy.copy(self)
+        source.options = options
+        return source
 
     def folder(self, root: Path) -> Path | None:
         """Return the dataset's folder under ``root``, the first of ``folders`` that exists (in any case)."""
@@ -44,7 +53,16 @@ class Source(ABC):
         Raises DataError when the dataset as a whole is damaged (a list is missing, two lists differ in length).
         """
 
-    def checked(self, sample: FaceSample, problems: Problems, *, gender: str | int, age: str | int) -> list[FaceSample]:
+    def is_there(self, path: Path, problems: Problems, *, named_in: str) -> bool:
+        """Tell whether an image that the list ``named_in`` names exists; one that doesn't goes to ``problems``."""
+        if os.path.isfile(path):  # noqa: PTH113 - for every face
+            return True
+        problems.add(path, MISSING, f"named in {named_in}", source=self.name)
+        return False
+
+    def checked(
+        self, sample: FaceSample, problems: Problems, *, gender: str | float, age: str | float
+    ) -> list[FaceSample]:
         """Return ``sample`` with cleaned labels as a list of one, or an empty list when a label is impossible."""
         try:
             labels = {"gender": clean_gender(gender), "age": clean_age(age)}
@@ -66,6 +84,11 @@ def relabelled(sample: FaceSample, *, gender: int, age: int) -> FaceSample:
         sample.split,
         sample.template,
         sample.draw,
+        sample.low,
+        sample.high,
+        sample.std,
+        sample.fold,
+        sample.box,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.problems import MISSING, Problems
@@ -25,8 +26,9 @@ class MegaAgeAsian(Source):
     """MegaAge-Asian faces, ages only; see the module for layout and coding."""
 
     name = "megaage_asian"
+    title: ClassVar[str] = "MegaAge-Asian"
     homepage = "http://mmlab.ie.cuhk.edu.hk/projects/MegaAge/"
-    folders = ("megaage_asian", "megaage-asian", "MegaAge_Asian/megaage_asian")
+    folders: ClassVar[tuple[str, ...]] = ("megaage_asian", "megaage-asian", "MegaAge_Asian/megaage_asian")
     hint = "dataset/megaage_asian/{train,test}/*.jpg and dataset/megaage_asian/list/{train,test}_{name,age}.txt"
 
     def samples(self, root: Path, problems: Problems) -> Iterator[FaceSample]:
@@ -35,7 +37,7 @@ class MegaAgeAsian(Source):
         if folder is None:
             return
         for part, split in _OWN_SPLIT.items():
-            for name, age in _labels(folder, part):
+            for name, age in _labels(folder, part, title=self.title):
                 path = folder / part / name
                 if not path.is_file():
                     problems.add(path, MISSING, f"named in list/{part}_name.txt", source=self.name)
@@ -44,12 +46,12 @@ class MegaAgeAsian(Source):
                 yield from self.checked(sample, problems, gender=UNKNOWN, age=age)
 
 
-def _labels(folder: Path, part: str) -> list[tuple[str, str]]:
+def _labels(folder: Path, part: str, *, title: str) -> list[tuple[str, str]]:
     """Return (file name, age) of one official list."""
     names, ages = (folder / "list" / f"{part}_{column}.txt" for column in ("name", "age"))
     for path in (names, ages):
         if not path.is_file():
-            raise DataError(f"{path} is missing; MegaAge-Asian keeps its labels there")
+            raise DataError(f"{path} is missing; {title} keeps its labels there")
     rows = [path.read_text(encoding="utf-8-sig").split("\n") for path in (names, ages)]
     name_rows, age_rows = ([line.strip() for line in lines if line.strip()] for lines in rows)
     if len(name_rows) != len(age_rows):
