@@ -30,7 +30,7 @@ demo: setup
 	$(PY) show_age_distribution.py --rec $(DEMO)/dataset/train.rec --output $(DEMO)/age_distribution.png
 	$(PY) train.py --network ssrnet --data_dir $(DEMO)/dataset --prefix $(DEMO)/ssrnet/model --batch_size 64 --end_epoch 5
 	$(PY) eval.py --model $(DEMO)/ssrnet/model --data $(DEMO)/dataset/val.rec --plot $(DEMO)/synthetic_scatter.png
-	$(PY) infer.py --model ssrnet --output $(DEMO)/photos --image test.jpg $$($(SIX_FACES))
+	$(PY) infer.py --model m50 --output $(DEMO)/photos --image test.jpg $$($(SIX_FACES))
 	@echo "pictures: $(DEMO)/*.png, $(DEMO)/ssrnet/curves.png, $(DEMO)/photos/"
 
 check: setup

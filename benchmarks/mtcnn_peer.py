@@ -160,8 +160,10 @@ def _crops(image: Photo, boxes: Floats, side: int) -> Floats:
     batch = np.zeros((len(boxes), 3, side, side), np.float32)
     height, width = image.shape[:2]
     for place, box in zip(batch, boxes, strict=True):
-        left, top, right, bottom = np.rint(box[:4]).astype(int)
-        crop = np.zeros((max(bottom - top, 1), max(right - left, 1), 3), np.uint8)
+        left, top = np.rint(box[:2]).astype(int)
+        length = max(int(np.rint(box[2] - box[0])), 1)
+        right, bottom = left + length, top + length
+        crop = np.zeros((length, length, 3), np.uint8)
         rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
         inside = image[rows, columns]
         if inside.size:

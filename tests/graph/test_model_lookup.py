@@ -107,13 +107,13 @@ def test_without_a_name_it_is_the_newest_run_that_has_parameters(models: Path) -
 
 def test_without_a_name_and_a_run_it_is_the_shipped_model(models: Path) -> None:
     found = find_model(runs="runs")
-    assert found.prefix == models / "ssrnet" / "ssrnet"
-    assert found.origin == ModelOrigin(kind="shipped", name="ssrnet")
+    assert found.prefix == models / "m50" / "m50"
+    assert found.origin == ModelOrigin(kind="shipped", name="m50")
 
 
 def test_without_anything_it_says_where_it_looked(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "model_folders", lambda: iter([Path("/nowhere")]))
-    with pytest.raises(UsageError, match="nothing was trained in runs, and no 'ssrnet' lies in /nowhere"):
+    with pytest.raises(UsageError, match="nothing was trained in runs, and no 'm50' lies in /nowhere"):
         find_model()
 
 
@@ -129,7 +129,7 @@ def test_the_users_folders_come_first(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_run_of_that_name_is_suggested(tmp_path: Path) -> None:
-    (tmp_path / "runs" / "m50").mkdir(parents=True)
-    (tmp_path / "runs" / "m50" / "model-symbol.json").write_text("{}")
-    with pytest.raises(UsageError, match=rf"no model 'm50'; did you mean '{tmp_path}/runs/m50/model'\?"):
-        find_model("m50", runs=tmp_path / "runs")
+    (tmp_path / "runs" / "r50").mkdir(parents=True)
+    (tmp_path / "runs" / "r50" / "model-symbol.json").write_text("{}")
+    with pytest.raises(UsageError, match=rf"no model 'r50'; did you mean '{tmp_path}/runs/r50/model'\?"):
+        find_model("r50", runs=tmp_path / "runs")

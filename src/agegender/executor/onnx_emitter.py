@@ -26,7 +26,9 @@ _INFERENCE_ERRORS = (shape_inference.InferenceError, RuntimeError)
 class Emitter:
     """Collects nodes and initializers; every value has a name, a type and, as far as it is fixed, a shape."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_cpu: bool = False) -> None:
+        """``for_cpu`` lets operators be written as what ONNX Runtime computes fastest on a processor."""
+        self.for_cpu = for_cpu
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
         self.node_name = ""

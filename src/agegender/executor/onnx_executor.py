@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.errors import CheckpointError, DeviceError, GraphError
-from agegender.executor.onnx_runtime import choose_providers, load_onnxruntime, session_options
+from agegender.executor.onnx_runtime import CPU, choose_providers, load_onnxruntime, session_options
 from agegender.graph.symbol import Graph
 
 Provider = tuple[str, dict[str, Any]]
@@ -80,7 +80,7 @@ class ONNXExecutor:
         from agegender.executor.onnx_graph import to_onnx
 
         try:
-            model = to_onnx(self._graph, self._params, image=size)
+            model = to_onnx(self._graph, self._params, image=size, for_cpu=self._providers[0][0] == CPU)
         except CheckpointError as error:
             raise CheckpointError(f"{self._source}: {error}") from None
         except GraphError as error:

@@ -28,17 +28,20 @@ def to_onnx(
     batch: int | None = None,
     name: str = "graph",
     metadata: Mapping[str, str] | None = None,
+    for_cpu: bool = False,
 ) -> onnx.ModelProto:
     """Return the ONNX model of ``graph`` with ``params`` (``arg:fc1_weight``, ``aux:...``).
 
     ``image`` is (channels, height, width) of the input; None is a size that the caller chooses at run time, and so is a
     ``batch`` of None. Losses are taken off; outputs keep their names. Floating-point parameters become float32.
-    ``metadata`` is stored as key and text. Raises CheckpointError for a missing parameter, GraphError for operators
-    that can't be written (all of them are named), and for graphs that can't take such images.
+    ``metadata`` is stored as key and text. ``for_cpu`` writes PReLU in parts that ONNX Runtime's processor kernels are
+    faster at; the files that people take elsewhere have the operator itself. Raises CheckpointError for a missing
+    parameter, GraphError for operators that can't be written (all of them are named), and for graphs that can't take
+    such images.
     """
     graph = graph.inference()
     check_exportable(graph, params)
-    out = Emitter()
+    out = Emitter(for_cpu=for_cpu)
     data = graph.input_name()
     out.add_input(data, _input_shape(image, batch))
     names = write_nodes(out, graph, params, data=data)

@@ -81,7 +81,10 @@ def leaky_relu(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str:
     kind = attrs.choice("act_type", ("leaky", "prelu", "elu", "selu", "gelu"), "leaky")
     data = inputs[0]
     if kind == "prelu":
-        return out.emit("PRelu", [data, _per_channel(out, inputs[1], out.rank(data))])
+        slopes = _per_channel(out, inputs[1], out.rank(data))
+        if out.for_cpu and out.rank(data) == 4 and out.shape(data)[1] and slopes in out.initializers:
+            return _prelu_in_parts(out, data, slopes)
+        return out.emit("PRelu", [data, slopes])
     if kind == "gelu":
         half = out.emit("Mul", [data, out.scalar(0.5, data)])
         erf = out.emit("Erf", [out.emit("Mul", [data, out.scalar(1 / math.sqrt(2), data)])])
@@ -89,6 +92,19 @@ def leaky_relu(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str:
     if kind == "selu":
         return out.emit("Selu", [data])
     return out.emit("LeakyRelu" if kind == "leaky" else "Elu", [data], alpha=slope)
+
+
+def _prelu_in_parts(out: Emitter, data: str, slopes: str) -> str:
+    """Write ``a * x + (1 - a) * relu(x)``, the same but for rounding.
+
+    ONNX Runtime's own PRelu goes through numbers one by one and in plain layout: it took half the time of MTCNN. These
+    parts are vectorised and stay in the blocked layout of the convolutions around them.
+    """
+    # (1,) would broadcast as well, but ONNX Runtime takes only constants of one value per channel into that layout.
+    array = np.broadcast_to(out.array(slopes), (out.size(data, 1), 1, 1))
+    straight = out.emit("Mul", [data, out.constant(array)])
+    above = out.emit("Mul", [out.emit("Relu", [data]), out.constant(1 - array)])
+    return out.emit("Add", [straight, above])
 
 
 def _per_channel(out: Emitter, name: str, rank: int, axis: int = 1) -> str:

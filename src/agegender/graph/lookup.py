@@ -13,7 +13,7 @@ import agegender
 from agegender.errors import UsageError
 from agegender.graph.checkpoint import params_path, saved_epochs, symbol_path
 
-DEFAULT_MODEL = "ssrnet"
+DEFAULT_MODEL = "m50"
 MODELS_VARIABLE = "AGEGENDER_MODELS"
 _SYMBOL = "-symbol.json"
 
