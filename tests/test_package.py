@@ -31,7 +31,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
 
 def test_models_graphs_and_typeface_are_in_the_package(installed: Path) -> None:
     package = installed / "agegender"
-    assert (package / "models" / "ssrnet" / "ssrnet-symbol.json").is_file()
+    assert (package / "models" / "m50" / "m50-symbol.json").is_file()
     assert (package / "models" / "mtcnn" / "pnet-0001.params").is_file()
     assert (package / "graph" / "builtin" / "m50.json").is_file()
     assert list((package / "plots" / "fonts").iterdir())
@@ -47,12 +47,12 @@ def test_the_installed_package_finds_its_own_model(installed: Path, tmp_path: Pa
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert Path(run.stdout.strip()) == installed / "agegender" / "models" / "ssrnet" / "ssrnet"
+    assert Path(run.stdout.strip()) == installed / "agegender" / "models" / "m50" / "m50"
 
 
 def test_the_command_lists_what_it_can_do(installed: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-m", "agegender", "--help"]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    for name in ("pack", "ages", "train", "eval", "infer"):
+    for name in ("pack", "ages", "train", "eval", "infer", "export"):
         assert f"\n    {name} " in run.stdout
