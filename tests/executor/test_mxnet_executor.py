@@ -164,5 +164,5 @@ def test_a_checkpoint_is_opened(tmp_path: Any) -> None:
     assert np.abs(opened - module_outputs(graph, params, data)[0]).max() < 1e-6
     with pytest.raises(CheckpointError, match=r"model-0003\.params: fc1_weight has shape"):
         open_executor(checkpoint, gpu_ids="cpu").forward(images(1, 9))
-    with pytest.raises(UsageError, match=r"unknown executor 'tensorrt' \(mxnet, torch\)"):
+    with pytest.raises(UsageError, match=r"unknown executor 'tensorrt' \(onnxruntime, mxnet, torch\)"):
         open_executor(checkpoint, engine="tensorrt")
