@@ -43,7 +43,7 @@ test: check
 
 # Each prints a table and ends with 1 where a target of its own is missed; all of them run.
 bench: setup
-	@status=0; for name in loader packing train_cpu open_index; do \
+	@status=0; for name in loader packing train_cpu open_index infer; do \
 		echo "$(PY) benchmarks/$$name.py"; $(PY) benchmarks/$$name.py || status=1; echo; \
 	done; exit $$status
 

@@ -1,12 +1,13 @@
 """The usual MXNet way to find faces and tell age and gender: the peer of benchmarks/infer.py.
 
-P-Net runs once per level of the pyramid, an executor bound for each size; R-Net and O-Net take all candidates at once;
-then one Module call per face. The same weights and thresholds as ours.
+P-Net runs once per level of the pyramid, R-Net and O-Net take all candidates at once; then one Module call per face.
+Weights, thresholds, pyramid and rounding are ours, written anew, so that the boxes must come out equal.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from agegender.deploy.mtcnn import load_net  # noqa: E402
+from agegender.deploy.mtcnn import NETS, load_net  # noqa: E402
 from agegender.executor.mxnet_runtime import load_mxnet  # noqa: E402
 from agegender.face.align import warp  # noqa: E402
-from agegender.face.templates import get_template  # noqa: E402
+from agegender.face.templates import Template  # noqa: E402
 from agegender.graph.checkpoint import Checkpoint  # noqa: E402
 
 Photo = npt.NDArray[np.uint8]
@@ -29,9 +30,13 @@ THRESHOLDS, MIN_FACE, FACTOR = (0.6, 0.7, 0.8), 20, 0.709
 
 
 class Bound:
-    """A net with an executor for each input shape that came up."""
+    """A net on an executor that is bound anew when the input's shape changes, as ``FeedForward.predict`` does.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    With ``keep`` the executors of all shapes that came up stay.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, keep: bool) -> None:
+        self._keep = keep
         self._mx = load_mxnet()
         self._symbol = self._mx.sym.load_json(checkpoint.graph.to_json())
         self._params = {name: self._mx.nd.array(array) for name, array in checkpoint.params.items()}
@@ -41,6 +46,8 @@ class Bound:
         """Return the outputs by name."""
         executor = self._executors.get(data.shape)
         if executor is None:
+            if not self._keep:
+                self._executors.clear()
             executor = self._symbol.simple_bind(self._mx.cpu(), data=data.shape, grad_req="null")
             for name, array in self._params.items():
                 kind, _, plain = name.partition(":")
@@ -51,10 +58,10 @@ class Bound:
 
 
 class PlainMTCNN:
-    """MTCNN as the common MXNet implementations have it."""
+    """MTCNN as the common MXNet implementations have it; ``keep`` as in ``Bound``."""
 
-    def __init__(self) -> None:
-        self._pnet, self._rnet, self._onet = (Bound(load_net(name)) for name in ("pnet", "rnet", "onet"))
+    def __init__(self, *, keep: bool = False) -> None:
+        self._pnet, self._rnet, self._onet = (Bound(load_net(name), keep=keep) for name in NETS)
 
     def detect(self, image: Photo) -> tuple[Floats, Floats]:
         """Return boxes (n, 5) with their scores and landmarks (n, 5, 2)."""
@@ -85,13 +92,14 @@ class PlainMTCNN:
             height, width = (round(side * scale) for side in image.shape[:2])
             level = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
             output = self._pnet(np.ascontiguousarray(level.transpose(2, 0, 1)[None], np.float32))
-            probability = output["prob_output"][0, 1]
+            # Pooling rounds up: at odd sides there is one more place, whose window reaches outside.
+            probability = output["prob_output"][0, 1, : (height - 12) // 2 + 1, : (width - 12) // 2 + 1]
             rows, columns = np.nonzero(probability > THRESHOLDS[0])
             if len(rows):
                 corners = np.column_stack([columns, rows, columns, rows]) * 2 + (0, 0, 12, 12)
                 scores = probability[rows, columns]
                 moves = output["box_output"][0][:, rows, columns].T
-                boxes = np.column_stack([corners / scale, scores, moves])
+                boxes = np.column_stack([corners / scale, scores, moves]).astype(np.float32)
                 found.append(boxes[_nms(boxes, 0.5)])
             scale *= FACTOR
         if not found:
@@ -101,39 +109,49 @@ class PlainMTCNN:
         return _square(_refine(boxes[:, :5], boxes[:, 5:]))
 
 
+def bind_module(checkpoint: Checkpoint, batch: int) -> Callable[[Floats], dict[str, Floats]]:
+    """Return what runs ``checkpoint`` in a Module on the processor: ``batch`` images in, the outputs by name out."""
+    mx = load_mxnet()
+    assert checkpoint.info is not None and checkpoint.info.data_shape is not None
+    module = mx.mod.Module(mx.sym.load_json(checkpoint.graph.to_json()), label_names=None, context=mx.cpu())
+    module.bind(data_shapes=[("data", (batch, *checkpoint.info.data_shape))], for_training=False)
+    arrays = {name: mx.nd.array(array) for name, array in checkpoint.params.items()}
+    args, aux = (
+        {name[4:]: each for name, each in arrays.items() if name.startswith(kind)} for kind in ("arg:", "aux:")
+    )
+    module.set_params(args, aux)
+    names = module.output_names
+
+    def run(data: Floats) -> dict[str, Floats]:
+        module.forward(mx.io.DataBatch([mx.nd.array(data)]), is_train=False)
+        return dict(zip(names, (each.asnumpy() for each in module.get_outputs()), strict=True))
+
+    return run
+
+
 class OneByOne:
     """Age and gender by one Module call per face."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        mx = load_mxnet()
         assert checkpoint.info is not None and checkpoint.info.data_shape is not None
         self._side = checkpoint.info.data_shape[1]
-        self._module = mx.mod.Module(mx.sym.load_json(checkpoint.graph.to_json()), label_names=None, context=mx.cpu())
-        self._module.bind(data_shapes=[("data", (1, 3, self._side, self._side))], for_training=False)
-        arrays = {name: mx.nd.array(array) for name, array in checkpoint.params.items()}
-        args, aux = (
-            {name[4:]: each for name, each in arrays.items() if name.startswith(kind)} for kind in ("arg:", "aux:")
-        )
-        self._module.set_params(args, aux)
-        self._mx = mx
-        self._names = self._module.output_names
+        self._template, self._size = Template.from_json(checkpoint.info.template)
+        self._run = bind_module(checkpoint, 1)
 
     def tell(self, image: Photo, landmarks: Floats) -> list[tuple[float, float]]:
         """Return (probability of male, age) per face."""
         found = []
         for points in landmarks:
-            crop = warp(image, points, get_template("utkface"), size=112)
+            crop = warp(image, points, self._template, size=self._size)
             small = cv2.resize(crop, (self._side, self._side), interpolation=cv2.INTER_AREA)
-            data = self._mx.nd.array(small.transpose(2, 0, 1)[None])
-            self._module.forward(self._mx.io.DataBatch([data]), is_train=False)
-            outputs = dict(zip(self._names, (each.asnumpy() for each in self._module.get_outputs()), strict=True))
+            outputs = self._run(np.asarray(small.transpose(2, 0, 1)[None], np.float32))
             found.append((float(outputs["gender_softmax_output"][0, 1]), float(outputs["age_output"][0, 0])))
         return found
 
 
 def _nms(boxes: Floats, overlap: float, *, smaller: bool = False) -> list[int]:
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    order = boxes[:, 4].argsort()[::-1]
+    order = (-boxes[:, 4]).argsort(kind="stable")
     kept = []
     while order.size:
         first, rest = order[0], order[1:]

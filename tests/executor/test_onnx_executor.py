@@ -214,3 +214,20 @@ def test_a_machine_without_it_is_told_how_to_get_it(missing: str, monkeypatch: p
     monkeypatch.setattr(onnx_runtime.importlib.util, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(DeviceError, match=rf"needs {missing}, which is not .* pip install 'agegender\[onnx\]'"):
         load_onnxruntime()
+
+
+@pytest.mark.parametrize("slopes", [[-1.3, 0.0, 0.25, 1.0, 2.0], [0.4]])
+def test_prelu_on_the_processor_is_prelu(slopes: list[float]) -> None:
+    sym = load_mxnet().sym
+    graph = graph_of(sym.LeakyReLU(sym.Variable("data"), act_type="prelu", name="prelu"))
+    params = {"arg:prelu_gamma": np.array(slopes, np.float32)}
+    data = np.random.default_rng(0).normal(0, 100, (3, 5, 6, 7)).astype(np.float32)
+    expected = np.where(data > 0, data, data * np.array(slopes, np.float32).reshape(-1, 1, 1))
+    np.testing.assert_allclose(ONNXExecutor(graph, params).forward(data)["prelu_output"], expected, rtol=1e-5)
+    # Files go to other programs too, which know the operator itself.
+    operators = [
+        [node.op_type for node in to_onnx(graph, params, image=(5, 6, 7), for_cpu=for_cpu).graph.node]
+        for for_cpu in (True, False)
+    ]
+    assert "PRelu" not in operators[0]
+    assert "PRelu" in operators[1]

@@ -23,6 +23,7 @@ def open_detector(
     min_face: float = 20,
     engine: str = "auto",
     gpu_ids: str | None = None,
+    threads: int | None = None,
 ) -> Detector | None:
     """Return the detector called ``name``; None for "none", where photos are crops already.
 
@@ -31,7 +32,7 @@ def open_detector(
     pack or its name in ~/.insightface/models, by default buffalo_l; ``retinaface`` also an MXNet checkpoint of old
     (``R50,0``). ``min_face`` is the side in pixels of the smallest face. ``engine`` runs MTCNN and checkpoints; .onnx
     files run on ONNX Runtime. ``gpu_ids`` None is the processor for mtcnn, whose many sizes suit it better, else the
-    first GPU if there is one.
+    first GPU if there is one. ``threads`` are MTCNN's.
 
     Raises UsageError for an unknown name, numbers out of range and a model that isn't there (with where to get one),
     CheckpointError and GraphError for a model that can't be used, DeviceError for a library or GPU that isn't there.
@@ -46,7 +47,14 @@ def open_detector(
         from agegender.deploy.mtcnn import open_mtcnn
 
         weights = None if model is None else Path(model).expanduser()
-        return open_mtcnn(weights, thresholds=thresholds, min_face=min_face, engine=engine, gpu_ids=gpu_ids or "cpu")
+        return open_mtcnn(
+            weights,
+            thresholds=thresholds,
+            min_face=min_face,
+            engine=engine,
+            gpu_ids=gpu_ids or "cpu",
+            threads=threads,
+        )
     if model is not None and _is_checkpoint(model):
         if name == "scrfd":
             raise UsageError(f"{model} is a checkpoint of MXNet: SCRFD comes as .onnx; --detector retinaface takes it")

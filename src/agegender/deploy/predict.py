@@ -81,6 +81,7 @@ class Predictor:
                 min_face=min_face,
                 engine=engine,
                 gpu_ids=gpu_ids,
+                threads=threads,
             )
         else:
             self.detector = detector
