@@ -53,12 +53,14 @@ class RecordSet:
             if len(self.files) == 1:
                 self._keys = self.files[0].keys
                 return self._keys
-            self._keys = np.empty(len(self), np.int64)
+            keys = np.empty(len(self), np.int64)
             # Shard by shard, each looking into the joined array afterwards: the keys are in memory once.
             for file, end in zip(self.files, self._ends.tolist(), strict=True):
-                part = self._keys[end - len(file) : end]
+                part = keys[end - len(file) : end]
                 part[:] = file.keys
                 file.keys = part
+            # Only now: other threads may ask meanwhile.
+            self._keys = keys
         return self._keys
 
     def read(self, position: int) -> bytes | memoryview:
