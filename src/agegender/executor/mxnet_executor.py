@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.errors import CheckpointError, DeviceError, GraphError
+from agegender.executor.base import forward_any
 from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.graph.symbol import Graph
 
@@ -60,13 +61,10 @@ class MXNetExecutor:
         Raises CheckpointError where a parameter's shape does not fit this image size, DeviceError where the device
         fails (its memory is full), ValueError for data of other dimensions.
         """
-        data = np.asarray(data, np.float32)
-        if data.ndim != 4:
-            raise ValueError(f"data has shape {data.shape}, not (n, channels, height, width)")
+        return forward_any(data, self._forward)
+
+    def _forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         self._check_shapes(data.shape[1:])
-        if len(data) == 0:
-            # MXNet has no empty batches; the shapes come from a batch of one.
-            return {name: array[:0] for name, array in self.forward(np.zeros((1, *data.shape[1:]), np.float32)).items()}
         devices = self._devices[: len(data)]
         parts = np.array_split(data, len(devices))
         # Every device gets its part before the first result is waited for.

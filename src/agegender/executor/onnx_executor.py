@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.errors import CheckpointError, DeviceError, GraphError
+from agegender.executor.base import forward_any
 from agegender.executor.onnx_runtime import CPU, choose_providers, load_onnxruntime, session_options
 from agegender.graph.symbol import Graph
 
@@ -21,7 +22,7 @@ _KEPT = 4
 
 
 class ONNXExecutor:
-    """Runs a graph on ONNX Runtime for any batch and image size, or an ONNX file for those that it takes."""
+    """Runs a graph on ONNX Runtime for any batch and image size."""
 
     def __init__(
         self,
@@ -64,12 +65,9 @@ class ONNXExecutor:
         Raises CheckpointError where a parameter's shape does not fit this image size, DeviceError where the device
         fails (its memory is full), ValueError for data of other dimensions.
         """
-        data = np.ascontiguousarray(data, np.float32)
-        if data.ndim != 4:
-            raise ValueError(f"data has shape {data.shape}, not (n, channels, height, width)")
-        if len(data) == 0:
-            # As with MXNet, the shapes come from a batch of one: not every operator takes an empty one.
-            return {name: array[:0] for name, array in self.forward(np.zeros((1, *data.shape[1:]), np.float32)).items()}
+        return forward_any(data, self._forward)
+
+    def _forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         size = (data.shape[1], None, None) if self._free_size else data.shape[1:]
         return run_session(self._session(size), {self.input: data})
 
@@ -118,22 +116,23 @@ class ONNXFile:
     def forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         """Return the outputs by name for ``data`` (n, 3, height, width) float32; n may be 0.
 
-        Raises CheckpointError for images of a size that the file doesn't take, DeviceError where the device fails.
+        Raises CheckpointError for images of a size that the file doesn't take, DeviceError where the device fails,
+        ValueError for data of other dimensions.
         """
-        data = np.ascontiguousarray(data, np.float32)
-        if data.ndim != 4 or any(want not in (None, side) for want, side in zip(self.shape[1:], data.shape[1:])):
+        return forward_any(data, self._forward)
+
+    def _forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        if any(want not in (None, side) for want, side in zip(self.shape[1:], data.shape[1:])):
             raise CheckpointError(f"{self._path} takes images of shape {self.shape[1:]}, not {data.shape[1:]}")
-        rows = self.shape[0] or max(len(data), 1)
+        rows = self.shape[0] or len(data)
         results = []
-        for start in range(0, max(len(data), 1), rows):
+        for start in range(0, len(data), rows):
             part = data[start : start + rows]
             missing = rows - len(part)
             full = np.concatenate([part, np.zeros((missing, *data.shape[1:]), np.float32)]) if missing else part
-            results.append({name: array[: len(part)] for name, array in self._run(full).items()})
+            outputs = run_session(self._session, {self.input: full})
+            results.append({name: array[: len(part)] for name, array in outputs.items()})
         return {name: np.concatenate([result[name] for result in results]) for name in self.outputs}
-
-    def _run(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-        return run_session(self._session, {self.input: data})
 
 
 def open_session(

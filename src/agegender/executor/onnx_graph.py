@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,8 +76,7 @@ def check_exportable(graph: Graph, params: Mapping[str, npt.NDArray[Any]]) -> No
     ``graph`` is an inference graph. Raises GraphError and CheckpointError as ``to_onnx`` does.
     """
     check_operators([node for node in graph.nodes if not node.is_variable])
-    data = graph.input_name()
-    wanted = [f"arg:{name}" for name in graph.arguments() if name != data] + [f"aux:{name}" for name in graph.aux()]
+    wanted = graph.parameters()
     for name in wanted:
         if name not in params:
             raise CheckpointError(f"the parameter {name} is missing")
@@ -90,14 +89,11 @@ def write_nodes(
     params: Mapping[str, npt.NDArray[Any]],
     *,
     data: str | None,
-    only: Container[int] | None = None,
 ) -> dict[Entry, str]:
-    """Write every node, or those at the positions ``only``; return the names of all values by where they come from."""
+    """Write every node; return the names of all values by where they come from. ``data`` None: there is no input."""
     states = set(graph.aux())
     names: dict[Entry, str] = {}
     for position, node in enumerate(graph.nodes):
-        if only is not None and position not in only:
-            continue
         out.node_name = node.name
         if node.is_variable:
             if node.name == data:

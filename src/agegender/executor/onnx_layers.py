@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,39 +12,22 @@ from agegender.errors import GraphError
 from agegender.executor.attributes import Attributes
 from agegender.executor.onnx_emitter import Emitter, Writer
 from agegender.executor.onnx_pooling import pooling, pooling_v1
+from agegender.executor.windows import ConvWindow
 from agegender.graph.operators import NORMS
 
 
 def convolution(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str:
     """Convolve maps, with groups and dilation."""
-    stride, dilate, pad = _window(attrs)
-    return out.emit(
-        "Conv",
-        inputs,
-        kernel_shape=list(attrs.numbers("kernel", count=2)),
-        strides=list(stride),
-        dilations=list(dilate),
-        pads=[*pad, *pad],
-        group=attrs.integer("num_group", 1),
-    )
+    return out.emit("Conv", inputs, **_convolution(attrs, ConvWindow.read(attrs)))
 
 
 def deconvolution(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str:
     """Convolve transposed; with ``target_shape`` the result is cut to it, as MXNet does."""
-    stride, dilate, pad = _window(attrs)
+    window = ConvWindow.read(attrs)
     adj, target = attrs.numbers("adj", (0, 0), count=2), attrs.numbers("target_shape", (0, 0), count=2)
     if any(target):
-        pad = adj = (0, 0)
-    whole = out.emit(
-        "ConvTranspose",
-        inputs,
-        kernel_shape=list(attrs.numbers("kernel", count=2)),
-        strides=list(stride),
-        dilations=list(dilate),
-        pads=[*pad, *pad],
-        output_padding=list(adj),
-        group=attrs.integer("num_group", 1),
-    )
+        window, adj = window._replace(pad=(0, 0)), (0, 0)
+    whole = out.emit("ConvTranspose", inputs, **_convolution(attrs, window), output_padding=list(adj))
     if any(target):
         for axis, size in enumerate(target, start=2):
             start = (out.size(whole, axis) - size + 1) // 2
@@ -51,11 +35,15 @@ def deconvolution(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str
     return whole
 
 
-def _window(attrs: Attributes) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return stride, dilation and padding of windows of two dimensions."""
-    attrs.choice("layout", ("NCHW", "None"), "NCHW")
-    stride, dilate = (attrs.numbers(key, (1, 1), count=2) for key in ("stride", "dilate"))
-    return stride, dilate, attrs.numbers("pad", (0, 0), count=2)
+def _convolution(attrs: Attributes, window: ConvWindow) -> dict[str, Any]:
+    """Return ONNX's attributes of a convolution."""
+    return {
+        "kernel_shape": list(window.kernel),
+        "strides": list(window.stride),
+        "dilations": list(window.dilate),
+        "pads": [*window.pad, *window.pad],
+        "group": attrs.integer("num_group", 1),
+    }
 
 
 def fully_connected(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str:

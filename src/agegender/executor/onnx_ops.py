@@ -9,25 +9,17 @@ from onnx import TensorProto
 
 from agegender.errors import GraphError
 from agegender.executor.attributes import Attributes
+from agegender.executor.node_checks import check_nodes
 from agegender.executor.onnx_arrays import ARRAYS
 from agegender.executor.onnx_emitter import Emitter, Writer
 from agegender.executor.onnx_layers import LAYERS
 from agegender.executor.operator_names import ELEMENTWISE_NAMES, REDUCTION_NAMES, broadcast_names, scalar_names
 from agegender.graph.node import Node
-from agegender.graph.operators import input_names
 
 
 def check_operators(nodes: Sequence[Node]) -> None:
     """Raise GraphError for operators that can't be written, all of them at once, and for missing inputs."""
-    unknown = [
-        f"node {node.name!r}: ONNX export has no operator {node.op!r}" for node in nodes if node.op not in OPERATORS
-    ]
-    if unknown:
-        raise GraphError("; ".join(unknown))
-    for node in nodes:
-        names = input_names(node.op, node.attrs)
-        if names and len(node.inputs) != len(names):
-            raise GraphError(f"node {node.name!r} ({node.op}) has {len(node.inputs)} inputs, not {', '.join(names)}")
+    check_nodes(nodes, OPERATORS, table="ONNX export")
 
 
 def _two(out: Emitter, attrs: Attributes, inputs: Sequence[str], *, op: str) -> str:

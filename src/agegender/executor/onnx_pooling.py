@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +11,13 @@ import numpy.typing as npt
 from agegender.errors import GraphError
 from agegender.executor.attributes import Attributes
 from agegender.executor.onnx_emitter import Dim, Emitter
+from agegender.executor.windows import PoolWindows, pool_kind
 
-_KINDS = ("max", "avg", "sum")
 _LOWEST = float(np.finfo(np.float32).min)
 
 
-@dataclass(frozen=True)
-class _Windows:
-    """Windows over a map. ``full`` rounds their number up (Caffe's convention) rather than down."""
-
-    kind: str
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    pad: tuple[int, ...]
-    full: bool
-    count_pad: bool
+class _Windows(PoolWindows):
+    """Pools by the windows that it is."""
 
     def write(self, out: Emitter, data: str) -> str:
         """Write the pooling of ``data``; padding is written out where ONNX's own conventions are others."""
@@ -56,7 +47,7 @@ class _Windows:
         return all(
             (pad == 0 and stride <= kernel)
             if side is None
-            else (self._count(side, kernel, stride, pad) - 1) * stride < side + pad
+            else (self.count(side, kernel, stride, pad) - 1) * stride < side + pad
             for side, kernel, stride, pad in self._each(sides)
         )
 
@@ -64,7 +55,7 @@ class _Windows:
         """Pool with the padding written out. Windows that lie in it alone are 0, or the smallest number there is."""
         low, high, counts = [], [], []
         for side, kernel, stride, pad in zip(sides, self.kernel, self.stride, self.pad, strict=True):
-            count = self._count(side, kernel, stride, pad)
+            count = self.count(side, kernel, stride, pad)
             low.append(pad)
             high.append(max((count - 1) * stride + kernel - side - pad, 0))
             inside = np.arange(-pad, side + high[-1])
@@ -95,10 +86,6 @@ class _Windows:
     def _each(self, sides: Sequence[Dim]) -> list[tuple[Dim, int, int, int]]:
         return list(zip(sides, self.kernel, self.stride, self.pad, strict=True))
 
-    def _count(self, size: int, kernel: int, stride: int, pad: int) -> int:
-        span = size + 2 * pad - kernel
-        return 1 + (math.ceil(span / stride) if self.full else span // stride)
-
 
 def pooling(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str:
     """Pool max, avg or sum over windows or, with ``global_pool``, over whole maps."""
@@ -111,13 +98,9 @@ def pooling_v1(out: Emitter, attrs: Attributes, inputs: Sequence[str]) -> str:
 
 
 def _pooling(out: Emitter, attrs: Attributes, inputs: Sequence[str], *, count_pad: bool) -> str:
-    kind = attrs.choice("pool_type", _KINDS, "max")
-    attrs.choice("layout", ("NCHW", "None"), "NCHW")
-    if attrs.boolean("global_pool", False):
+    kind, whole = pool_kind(attrs)
+    if whole:
         if kind == "sum":
             return out.emit("ReduceSum", [inputs[0], out.ints([2, 3])], keepdims=1)
         return out.emit("GlobalMaxPool" if kind == "max" else "GlobalAveragePool", inputs)
-    full = attrs.choice("pooling_convention", ("valid", "full"), "valid") == "full"
-    kernel = attrs.numbers("kernel", count=2)
-    stride, pad = attrs.numbers("stride", (1, 1), count=2), attrs.numbers("pad", (0, 0), count=2)
-    return _Windows(kind, kernel, stride, pad, full, count_pad).write(out, inputs[0])
+    return _Windows.read(attrs, kind=kind, count_pad=count_pad).write(out, inputs[0])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from agegender.errors import CheckpointError, DeviceError, GraphError
+from agegender.executor.base import forward_any
 from agegender.executor.torch_graph import GraphModule
 from agegender.executor.torch_shapes import parameter_shapes
 from agegender.graph.symbol import Graph
@@ -52,12 +53,9 @@ class TorchExecutor:
         Raises CheckpointError where a parameter's shape does not fit this image size, DeviceError where the device
         fails (its memory is full), ValueError for data of other dimensions.
         """
-        data = np.ascontiguousarray(data, np.float32)
-        if data.ndim != 4:
-            raise ValueError(f"data has shape {data.shape}, not (n, channels, height, width)")
-        if len(data) == 0:
-            # As with MXNet, the shapes come from a batch of one: not every operator takes an empty one.
-            return {name: array[:0] for name, array in self.forward(np.zeros((1, *data.shape[1:]), np.float32)).items()}
+        return forward_any(data, self._forward)
+
+    def _forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         parts = np.array_split(data, min(len(self._modules), len(data)))
         # Every device gets its part before the first result is waited for.
         try:

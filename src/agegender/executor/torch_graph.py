@@ -84,8 +84,7 @@ class GraphModule(nn.Module):
                 module.group = group
 
     def _load(self, params: Mapping[str, npt.NDArray[Any]]) -> None:
-        arguments = [f"arg:{name}" for name in self.graph.arguments() if name != self.input]
-        wanted = [*arguments, *(f"aux:{name}" for name in self.graph.aux())]
+        wanted = self.graph.parameters(self.input)
         for name in wanted:
             if name not in params:
                 raise CheckpointError(f"the parameter {name} is missing")

@@ -10,12 +10,13 @@ from agegender.executor.attributes import Attributes
 from agegender.executor.torch_batch_norm import BatchNorm
 from agegender.executor.torch_pooling import pooling, pooling_v1
 from agegender.executor.torch_types import Builder, Operator
+from agegender.executor.windows import ConvWindow
 from agegender.graph.operators import NORMS
 
 
 def convolution(attrs: Attributes) -> Operator:
     """Convolve maps, with groups and dilation."""
-    stride, dilate, pad = _window(attrs)
+    _, stride, dilate, pad = ConvWindow.read(attrs)
     groups = attrs.integer("num_group", 1)
 
     def run(data: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -26,7 +27,7 @@ def convolution(attrs: Attributes) -> Operator:
 
 def deconvolution(attrs: Attributes) -> Operator:
     """Convolve transposed; with ``target_shape`` the result is cut to it, as MXNet does."""
-    stride, dilate, pad = _window(attrs)
+    _, stride, dilate, pad = ConvWindow.read(attrs)
     adj, target = attrs.numbers("adj", (0, 0), count=2), attrs.numbers("target_shape", (0, 0), count=2)
     groups = attrs.integer("num_group", 1)
 
@@ -39,14 +40,6 @@ def deconvolution(attrs: Attributes) -> Operator:
         return whole
 
     return run
-
-
-def _window(attrs: Attributes) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return stride, dilation and padding of windows of two dimensions."""
-    attrs.choice("layout", ("NCHW", "None"), "NCHW")
-    attrs.numbers("kernel", count=2)
-    stride, dilate = (attrs.numbers(key, (1, 1), count=2) for key in ("stride", "dilate"))
-    return stride, dilate, attrs.numbers("pad", (0, 0), count=2)
 
 
 def fully_connected(attrs: Attributes) -> Operator:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from agegender.errors import GraphError
 from agegender.executor.attributes import Attributes
+from agegender.executor.node_checks import check_nodes
 from agegender.executor.operator_names import ELEMENTWISE_NAMES, REDUCTION_NAMES, broadcast_names, scalar_names
 from agegender.executor.torch_arrays import ARRAYS
 from agegender.executor.torch_layers import LAYERS
 from agegender.executor.torch_types import Builder, Operator
 from agegender.graph.node import Node
-from agegender.graph.operators import input_names
 
 Binary = Callable[[Tensor, Tensor], Tensor]
 Unary = Callable[[Tensor], Tensor]
@@ -28,13 +28,7 @@ def build_operators(nodes: Sequence[Node]) -> list[Operator]:
 
     Raises GraphError for operators that are not known, all of them at once, and for attributes that make no sense.
     """
-    unknown = [f"node {node.name!r}: PyTorch has no operator {node.op!r}" for node in nodes if node.op not in OPERATORS]
-    if unknown:
-        raise GraphError("; ".join(unknown))
-    for node in nodes:
-        names = input_names(node.op, node.attrs)
-        if names and len(node.inputs) != len(names):
-            raise GraphError(f"node {node.name!r} ({node.op}) has {len(node.inputs)} inputs, not {', '.join(names)}")
+    check_nodes(nodes, OPERATORS, table="PyTorch")
     return [OPERATORS[node.op](Attributes(node)) for node in nodes]
 
 

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor
 
 from agegender.executor.attributes import Attributes
 from agegender.executor.torch_types import Operator
+from agegender.executor.windows import PoolWindows, pool_kind
 
-_KINDS = ("max", "avg", "sum")
 
-
-@dataclass(frozen=True)
-class _Windows:
-    """Windows over a map. ``full`` rounds their number up (Caffe's convention) rather than down."""
-
-    kind: str
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    pad: tuple[int, ...]
-    full: bool
-    count_pad: bool
+class _Windows(PoolWindows):
+    """Pools by the windows that it is."""
 
     def __call__(self, data: Tensor) -> Tensor:
         if not self._natural(data):
@@ -37,7 +25,7 @@ class _Windows:
     def _natural(self, data: Tensor) -> bool:
         """Return whether PyTorch has these windows: it allows little padding and leaves out those that lie in it."""
         for size, kernel, stride, pad in self._sides(data):
-            last = (self._count(size, kernel, stride, pad) - 1) * stride
+            last = (self.count(size, kernel, stride, pad) - 1) * stride
             if 2 * pad > kernel or (self.full and last >= size + pad):
                 return False
         return True
@@ -47,7 +35,7 @@ class _Windows:
         margins: list[int] = []
         inside: list[int] = []
         for size, kernel, stride, pad in self._sides(data):
-            needed = (self._count(size, kernel, stride, pad) - 1) * stride + kernel
+            needed = (self.count(size, kernel, stride, pad) - 1) * stride + kernel
             margins[:0] = [pad, max(needed - size - pad, 0)]
             inside[:0] = [0, max(needed - size - 2 * pad, 0)] if self.count_pad else margins[:2]
         if self.kind == "max":
@@ -63,10 +51,6 @@ class _Windows:
     def _sides(self, data: Tensor) -> list[tuple[int, int, int, int]]:
         return list(zip(data.shape[2:], self.kernel, self.stride, self.pad, strict=True))
 
-    def _count(self, size: int, kernel: int, stride: int, pad: int) -> int:
-        span = size + 2 * pad - kernel
-        return 1 + (math.ceil(span / stride) if self.full else span // stride)
-
 
 def pooling(attrs: Attributes) -> Operator:
     """Pool max, avg or sum over windows or, with ``global_pool``, over whole maps."""
@@ -79,15 +63,11 @@ def pooling_v1(attrs: Attributes) -> Operator:
 
 
 def _pooling(attrs: Attributes, *, count_pad: bool) -> Operator:
-    kind = attrs.choice("pool_type", _KINDS, "max")
-    attrs.choice("layout", ("NCHW", "None"), "NCHW")
-    if attrs.boolean("global_pool", False):
+    kind, whole = pool_kind(attrs)
+    if whole:
         if kind == "max":
             return lambda data: F.adaptive_max_pool2d(data, 1)
         if kind == "sum":
             return lambda data: data.sum(dim=(2, 3), keepdim=True)
         return lambda data: data.mean(dim=(2, 3), keepdim=True)
-    full = attrs.choice("pooling_convention", ("valid", "full"), "valid") == "full"
-    kernel = attrs.numbers("kernel", count=2)
-    stride, pad = attrs.numbers("stride", (1, 1), count=2), attrs.numbers("pad", (0, 0), count=2)
-    return _Windows(kind, kernel, stride, pad, full, count_pad)
+    return _Windows.read(attrs, kind=kind, count_pad=count_pad)

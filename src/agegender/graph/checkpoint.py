@@ -151,10 +151,8 @@ def _with_kinds(params: Arrays, graph: Graph) -> Arrays:
 
 
 def _check_complete(graph: Graph, params: Arrays, path: Path) -> None:
-    arguments = graph.arguments()
-    # The graph's own input is the one variable without a value: by contract `data`, else whatever comes first.
-    given = "data" if "data" in arguments or not arguments else arguments[0]
-    wanted = [f"arg:{name}" for name in arguments if name != given] + [f"aux:{name}" for name in graph.aux()]
+    # The graph's own input is the one variable without a value; one that takes nothing needs all it has.
+    wanted = graph.parameters(None if graph.arguments() else "")
     missing = [name for name in wanted if name not in params]
     if missing:
         shown = ", ".join(name.partition(":")[2] for name in missing[:_NAMED_MISSING])

@@ -44,6 +44,15 @@ class Graph:
             raise GraphError("the graph has no input")
         return "data" if "data" in arguments else arguments[0]
 
+    def parameters(self, input_name: str | None = None) -> list[str]:
+        """Return the names of all that has to be given besides the input: ``arg:...``, then ``aux:...``.
+
+        ``input_name`` is the input where it is not ``input_name()``.
+        """
+        given = self.input_name() if input_name is None else input_name
+        arguments = [f"arg:{name}" for name in self.arguments() if name != given]
+        return [*arguments, *(f"aux:{name}" for name in self.aux())]
+
     def aux(self) -> list[str]:
         """Return the names of the auxiliary states (moving means and variances), in order."""
         states = self._states()
