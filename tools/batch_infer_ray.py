@@ -20,9 +20,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from agegender.app.ending import exit_code_of
 from agegender.app.infer_config import InferConfig, collect_config
 from agegender.config import add_options, as_json, collect, option
-from agegender.errors import AgeGenderError, UsageError
+from agegender.errors import INTERRUPTED, UsageError
 
 EXAMPLES = """examples:
   python tools/batch_infer_ray.py --input photos/ --output faces/ --model m50
@@ -31,7 +32,6 @@ EXAMPLES = """examples:
     python tools/batch_infer_ray.py --input /mnt/photos --output /mnt/faces --address auto --batch_size 64
 
 exit code: 0 all well, 1 photos that could not be read or a job that broke, 2 wrong usage, 130 Ctrl-C"""
-INTERRUPTED = 130
 # Ray Data needs the other two.
 PACKAGES = ("ray", "pandas", "pyarrow")
 
@@ -85,16 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one job and return the exit code: 0, 1 (photos with errors, a job that broke), 2 (usage), 130 (Ctrl-C)."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        return _run(args)
-    except (AgeGenderError, OSError) as error:
-        if args.debug:
-            raise
-        print(f"batch_infer_ray.py: error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, AgeGenderError) else 1
-    except KeyboardInterrupt:
-        print("\nbatch_infer_ray.py: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code_of(lambda: _run(args), prog="batch_infer_ray.py", debug=args.debug)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -24,13 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agegender.app import evaluate
+from agegender.app.ending import exit_code_of
 from agegender.app.eval_faces import FaceSet, model_crop
 from agegender.app.eval_model import EvalModel
 from agegender.app.eval_report import Results
 from agegender.app.evaluate import EvalConfig
 from agegender.app.messages import say
 from agegender.calibration import Calibration
-from agegender.errors import AgeGenderError, CheckpointError, DataError, UsageError
+from agegender.errors import CheckpointError, DataError, UsageError
 from agegender.executor import EXECUTORS
 from agegender.files import write_json
 from agegender.graph.info import info_path, read_info, write_info
@@ -48,7 +49,6 @@ from agegender.pipeline.faces import LABEL_ORDERS
 from tools.manifest import describe
 
 MIN_CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-INTERRUPTED = 130
 UNKNOWN = "-"
 NONE = Calibration()
 
@@ -56,14 +56,7 @@ NONE = Calibration()
 def main(argv: Sequence[str] | None = None) -> int:
     """Fit, print, store, and return the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        return _run(args)
-    except (AgeGenderError, OSError) as error:
-        print(f"calibrate.py: error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, AgeGenderError) else 1
-    except KeyboardInterrupt:
-        print("\ncalibrate.py: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code_of(lambda: _run(args), prog="calibrate.py")
 
 
 def fit(results: Results, *, epoch: int | None) -> dict[str, Any]:
@@ -155,7 +148,7 @@ def _run(args: argparse.Namespace) -> int:
     others = [] if args.check is None else [_config(args, args.check)]
     model = evaluate.open_model(config, "en")
     if args.write and model.onnx is not None:
-        raise UsageError(f"--write: {model.onnx} was exported; calibrate its checkpoint and export again")
+        raise UsageError(f"--write: {model.prefix} was exported; calibrate its checkpoint and export again")
     crop = model_crop(model)
     # All are opened before any is scored: a wrong name is known at once.
     opened = [(each, evaluate.open_faces(each, crop, "en")) for each in (config, *others)]

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agegender.errors import AgeGenderError
+from agegender.app.ending import exit_code_of
 from agegender.executor import EXECUTORS
 
 LAYOUTS = ("dex", "ordinal", "ssr")
@@ -43,17 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Convert one checkpoint and return the exit code: 0, 1 (bad checkpoint), 2 (usage)."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    try:
-        # Late, so that --help loads neither numpy nor OpenCV.
-        from tools.old_checkpoint import convert
+    return exit_code_of(lambda: _run(args), prog="convert.py", debug=args.debug)
 
-        for line in convert(args):
-            print(line)
-    except (AgeGenderError, OSError) as error:
-        if args.debug:
-            raise
-        print(f"convert.py: error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, AgeGenderError) else 1
+
+def _run(args: argparse.Namespace) -> int:
+    # Late, so that --help loads neither numpy nor OpenCV.
+    from tools.old_checkpoint import convert
+
+    for line in convert(args):
+        print(line)
     return 0
 
 

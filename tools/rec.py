@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from agegender.errors import AgeGenderError, DataError, RecordError, UsageError
+from agegender.app.ending import exit_code_of
+from agegender.errors import DataError, RecordError, UsageError
 from agegender.recordio import (
     RecordSet,
     find_shards,
@@ -38,7 +39,6 @@ EXAMPLES = """examples:
   python tools/rec.py show dataset/train.rec --count 64 --output faces.png
 
 exit code: 0 all well, 1 damaged data, 2 wrong usage"""
-INTERRUPTED = 130
 
 LABEL_ORDERS = ("gender,age", "age,gender")
 OWN_ORDER = "order of the labels (default: the set's own)"
@@ -50,16 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly
-    try:
-        return int(args.run(args))
-    except (AgeGenderError, OSError) as error:
-        if args.debug:
-            raise
-        print(f"rec.py: error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, AgeGenderError) else 1
-    except KeyboardInterrupt:
-        print("\nrec.py: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code_of(lambda: int(args.run(args)), prog="rec.py", debug=args.debug)
 
 
 def info(args: argparse.Namespace) -> int:

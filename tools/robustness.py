@@ -24,13 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from tqdm import tqdm
 
 from agegender.app import evaluate
+from agegender.app.ending import exit_code_of
 from agegender.app.eval_faces import CroppedFaces, ModelCrop, model_crop
 from agegender.app.eval_images import Image, Origin, RecordImages
 from agegender.app.eval_model import Read
 from agegender.app.eval_report import CUM_YEARS
 from agegender.app.evaluate import EvalConfig
 from agegender.app.messages import say
-from agegender.errors import AgeGenderError, DataError, UsageError
+from agegender.errors import DataError, UsageError
 from agegender.executor import EXECUTORS
 from agegender.face.corruption import CORRUPTIONS, corrupt
 from agegender.files import write_text
@@ -42,7 +43,6 @@ from agegender.recordio import find_shards, open_records
 CLEAN = "clean"
 HEAD = ("corruption", "gender acc", "MAE", f"CUM_{CUM_YEARS}", "change of MAE")
 UNKNOWN = "-"
-INTERRUPTED = 130
 
 
 class CorruptedRecords:
@@ -83,14 +83,7 @@ class CorruptedRecords:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score, print the table, and return the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        return _run(args)
-    except (AgeGenderError, OSError) as error:
-        print(f"robustness.py: error: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, AgeGenderError) else 1
-    except KeyboardInterrupt:
-        print("\nrobustness.py: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code_of(lambda: _run(args), prog="robustness.py")
 
 
 def passes(

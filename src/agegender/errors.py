@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+# The exit code of a command that Ctrl-C has ended.
+INTERRUPTED = 130
+
 
 class AgeGenderError(Exception):
     """Base of everything this package raises on purpose. The message is one line, without a traceback."""
@@ -45,3 +50,12 @@ class CheckpointError(DataError):
 
 class TrainingError(AgeGenderError):
     """Training can't go on (a loss that is not finite, a worker that died)."""
+
+
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return ``; did you mean 'x'?`` for the one of ``known`` that is spelled most like ``name``, '' for none."""
+    # Here: every command loads this module, and few need it.
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]!r}?" if close else ""

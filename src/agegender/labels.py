@@ -17,6 +17,7 @@ OLDEST_PLAUSIBLE_AGE = 120
 # low and high are the first and last year of the bin, std the deviation in years, each -1 where a face has none.
 LABELS = "gender,age"
 BIN_LABELS = "gender,age,low,high,std"
+LABEL_WIDTH, BIN_WIDTH = len(LABELS.split(",")), len(BIN_LABELS.split(","))
 
 
 def clean_gender(value: str | int | float) -> int:

@@ -19,8 +19,9 @@ from agegender.executor.mxnet_executor import MXNetExecutor
 from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.executor.onnx_folding import fold_constants
 from agegender.face.photo import read_photo
+from agegender.face.templates import get_template
 from agegender.graph import Graph, builtin_json, builtin_names, load_checkpoint
-from agegender.recordio import Header, RecordWriter, pack
+from agegender.recordio import Header, RecordWriter, open_records, pack, unpack
 from tests.executor.oracle import random_params
 
 SHAPES = {"mtcnn_pnet.onnx": ["batch", 3, "height", "width"], "mtcnn_rnet.onnx": ["batch", 3, 24, 24]}
@@ -126,6 +127,17 @@ def test_eight_bits(here: Path, records: Path, capsys: pytest.CaptureFixture[str
     eight, full = (run(here / name, data) for name in ("ssrnet-int8.onnx", "ssrnet.onnx"))
     assert abs(eight["age_output"] - full["age_output"]).max() < 8
     assert np.abs(eight["fc1_output"] - full["fc1_output"]).max() > 1e-4
+
+
+def test_labels_are_read_in_the_order_of_the_set(here: Path, records: Path) -> None:
+    """Ages of 20 and more are no genders: read the wrong way round these records would be refused."""
+    with RecordWriter(records.with_name("turned.rec")) as writer:
+        for key, record in enumerate(open_records(records).read(position) for position in range(16)):
+            header, body = unpack(record)
+            writer.write(key, pack(Header(header.label[::-1], key), body))
+    about = {"format": 1, "records": 16, "labels": "age,gender", "template": get_template("utkface").to_json(64)}
+    records.with_name("turned.json").write_text(json.dumps(about))
+    assert export("ssrnet", "--int8", "--calibrate", "turned.rec", "--faces", "16") == 0
 
 
 def test_without_ranges_for_phones(untrained_model: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from agegender.deploy.net import Net
-from agegender.deploy.open_net import METADATA_KEY, open_net, open_reader, read_onnx_info
+from agegender.deploy.open_net import METADATA_KEY, open_net, open_onnx, open_reader
 from agegender.deploy.pair import Pair
 from agegender.errors import CheckpointError, UsageError
 from agegender.executor.onnx_executor import ONNXExecutor, ONNXFile
@@ -56,7 +56,7 @@ def test_a_file_of_others_is_described_beside_it(bare: Path, untrained_model: Pa
     net = open_net(bare, gpu_ids="cpu")
     # Its batch is two: five faces are three calls, the last filled up.
     assert net.read(crops).age == pytest.approx(open_net(untrained_model).read(crops).age, abs=1e-3)
-    assert read_onnx_info(bare) == (info, bare.with_suffix(".json"))
+    assert open_onnx(bare)[1:] == (info, bare.with_suffix(".json"))
 
 
 def test_damaged_metadata_is_named(bare: Path) -> None:

@@ -67,6 +67,20 @@ def with_composed_prelu(graph: Graph) -> Graph:
     return Graph(tuple(nodes), tuple((place[position], index) for position, index in graph.heads))
 
 
+def small_net() -> tuple[Graph, Arrays]:
+    """A net of one convolution for 8 x 8 images, and its parameters."""
+    sym = load_mxnet().sym
+    body = sym.Convolution(sym.Variable("data"), num_filter=4, kernel=(3, 3), name="conv")
+    body = sym.FullyConnected(sym.BatchNorm(body, name="bn", fix_gamma=False), num_hidden=3, name="fc1")
+    graph = graph_of(sym.softmax(body, name="gender_softmax"))
+    return graph, random_params(graph, (3, 8, 8))
+
+
+def images(count: int, side: int = 8, *, seed: int = 1) -> np.ndarray:
+    """Noise to run nets on."""
+    return np.random.default_rng(seed).uniform(0, 255, (count, 3, side, side)).astype(np.float32)
+
+
 def cotangents(seed: int = 5) -> Loss:
     """A loss that is a random weighted sum of all outputs."""
     rng = np.random.default_rng(seed)

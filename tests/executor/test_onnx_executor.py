@@ -21,24 +21,11 @@ from agegender.executor.onnx_executor import ONNXExecutor, open_session, run_ses
 from agegender.executor.onnx_graph import to_onnx
 from agegender.executor.onnx_runtime import choose_providers, load_onnxruntime, session_options
 from agegender.graph import Graph, builtin_json, load_checkpoint, save_checkpoint
-from tests.executor.oracle import graph_of, random_params
-
-
-def small() -> tuple[Graph, dict[str, np.ndarray]]:
-    """A net of one convolution for 8 x 8 images, and its parameters."""
-    sym = load_mxnet().sym
-    body = sym.Convolution(sym.Variable("data"), num_filter=4, kernel=(3, 3), name="conv")
-    body = sym.FullyConnected(sym.BatchNorm(body, name="bn", fix_gamma=False), num_hidden=3, name="fc1")
-    graph = graph_of(sym.softmax(body, name="gender_softmax"))
-    return graph, random_params(graph, (3, 8, 8))
-
-
-def images(count: int, side: int = 8) -> np.ndarray:
-    return np.random.default_rng(1).uniform(0, 255, (count, 3, side, side)).astype(np.float32)
+from tests.executor.oracle import graph_of, images, random_params, small_net
 
 
 def test_every_batch_size_gives_the_same_rows() -> None:
-    executor = ONNXExecutor(*small())
+    executor = ONNXExecutor(*small_net())
     data = images(9)
     expected = executor.forward(data)["gender_softmax_output"]
     assert (executor.input, executor.outputs) == ("data", ["gender_softmax_output"])
@@ -70,7 +57,7 @@ def test_fully_convolutional_nets_take_any_size(free_size: bool) -> None:
 
 
 def test_half_precision_parameters_are_widened() -> None:
-    graph, params = small()
+    graph, params = small_net()
     halves = {name: array.astype(np.float16) for name, array in params.items()}
     wide = {name: array.astype(np.float32) for name, array in halves.items()}
     results = [ONNXExecutor(graph, each).forward(images(3))["gender_softmax_output"] for each in (halves, wide)]
@@ -79,7 +66,7 @@ def test_half_precision_parameters_are_widened() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    graph, params = small()
+    graph, params = small_net()
     with pytest.raises(CheckpointError, match=r"^the checkpoint: the parameter arg:bn_gamma is missing$"):
         ONNXExecutor(graph, {name: array for name, array in params.items() if name != "arg:bn_gamma"})
     with pytest.raises(CheckpointError, match=r"^a\.params: conv_weight has shape \(4, 3, 5, 5\), .* \(4, 3, 3, 3\)$"):
@@ -96,7 +83,7 @@ def test_what_does_not_fit_is_named() -> None:
 
 
 def test_an_unknown_operator_is_named_with_its_node() -> None:
-    graph, params = small()
+    graph, params = small_net()
     text = graph.to_json().replace('"op": "softmax"', '"op": "SoftestMax"')
     with pytest.raises(GraphError, match=r"^net: node 'gender_softmax': ONNX export has no operator 'SoftestMax'$"):
         ONNXExecutor(text, params, source="net")
@@ -121,7 +108,7 @@ def test_pooling_that_needs_a_size_says_so() -> None:
 
 
 def test_a_checkpoint_is_opened(tmp_path: Path) -> None:
-    graph, params = small()
+    graph, params = small_net()
     save_checkpoint(tmp_path / "model", 3, graph=graph, params=params)
     checkpoint = load_checkpoint(tmp_path / "model")
     ours, theirs = (open_executor(checkpoint, engine=engine, gpu_ids="cpu") for engine in ("onnxruntime", "mxnet"))
@@ -135,7 +122,7 @@ def test_a_checkpoint_is_opened(tmp_path: Path) -> None:
 
 
 def test_the_file_says_what_it_is() -> None:
-    graph, params = small()
+    graph, params = small_net()
     model = to_onnx(graph, params, image=(3, 8, 8), name="small", metadata={"licence": "MIT", "ages": "0..100"})
     onnx.checker.check_model(model, full_check=True)
     assert [(each.domain, each.version) for each in model.opset_import] == [("", 17)]
@@ -168,7 +155,7 @@ print([name for name in ("mxnet", "torch", "matplotlib") if name in sys.modules]
 def test_what_the_runtime_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match=r"^a\.onnx: ONNX Runtime can't run it: .*[Pp]rotobuf"):
         open_session(b"no model", providers=choose_providers("cpu"), source="a.onnx")
-    model = to_onnx(*small(), image=(3, 8, 8)).SerializeToString()
+    model = to_onnx(*small_net(), image=(3, 8, 8)).SerializeToString()
     session = open_session(model, providers=choose_providers("cpu"))
     with pytest.raises(DeviceError, match=r"^ONNX Runtime can't run a batch of shape \(1, 3, 9, 9\): .*dimensions"):
         run_session(session, {"data": images(1, 9)})

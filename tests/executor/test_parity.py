@@ -23,6 +23,7 @@ from tests.executor.oracle import (
     TorchTraining,
     cotangents,
     graph_of,
+    images,
     onnx_outputs,
     random_params,
     with_composed_prelu,
@@ -32,10 +33,6 @@ from tests.executor.oracle import (
 SIDES = {"ssrnet": 64, "ssrnet-ssr": 64, "mtcnn_pnet": 40, "mtcnn_rnet": 24, "mtcnn_onet": 48}
 STEPS, LR, WD = 20, 0.005, 1e-3
 OUTPUTS, GRADIENTS, TRAINED = 1e-4, 1e-3, 1e-3
-
-
-def images(count: int, side: int, *, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0, 255, (count, 3, side, side)).astype(np.float32)
 
 
 def difference(graph: Graph, params: Arrays, data: np.ndarray) -> float:

@@ -24,24 +24,11 @@ from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.executor.torch_executor import TorchExecutor
 from agegender.executor.torch_runtime import load_torch, torch_devices
 from agegender.graph import Graph, builtin_json, load_checkpoint, save_checkpoint
-from tests.executor.oracle import graph_of, random_params
-
-
-def small() -> tuple[Graph, dict[str, np.ndarray]]:
-    """A net of one convolution for 8 x 8 images, and its parameters."""
-    sym = load_mxnet().sym
-    body = sym.Convolution(sym.Variable("data"), num_filter=4, kernel=(3, 3), name="conv")
-    body = sym.FullyConnected(sym.BatchNorm(body, name="bn", fix_gamma=False), num_hidden=3, name="fc1")
-    graph = graph_of(sym.softmax(body, name="gender_softmax"))
-    return graph, random_params(graph, (3, 8, 8))
-
-
-def images(count: int, side: int = 8) -> np.ndarray:
-    return np.random.default_rng(1).uniform(0, 255, (count, 3, side, side)).astype(np.float32)
+from tests.executor.oracle import graph_of, images, random_params, small_net
 
 
 def test_every_batch_size_gives_the_same_rows() -> None:
-    executor = TorchExecutor(*small())
+    executor = TorchExecutor(*small_net())
     data = images(9)
     expected = executor.forward(data)["gender_softmax_output"]
     assert (executor.input, executor.outputs) == ("data", ["gender_softmax_output"])
@@ -69,7 +56,7 @@ def test_fully_convolutional_nets_take_any_size() -> None:
 
 
 def test_a_batch_is_divided_among_devices() -> None:
-    graph, params = small()
+    graph, params = small_net()
     data = images(5)
     alone = TorchExecutor(graph, params).forward(data)["gender_softmax_output"]
     several = TorchExecutor(graph, params, devices=torch_devices("cpu,cpu,cpu"))
@@ -78,7 +65,7 @@ def test_a_batch_is_divided_among_devices() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    graph, params = small()
+    graph, params = small_net()
     with pytest.raises(CheckpointError, match=r"^the checkpoint: the parameter arg:bn_gamma is missing$"):
         TorchExecutor(graph, {name: array for name, array in params.items() if name != "arg:bn_gamma"})
     with pytest.raises(CheckpointError, match=r"^a\.params: conv_weight has shape \(4, 3, 5, 5\), .* \(4, 3, 3, 3\)$"):
@@ -108,7 +95,7 @@ def test_sums_of_different_shapes_are_refused_as_in_mxnet() -> None:
 
 
 def test_a_device_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = TorchExecutor(*small())
+    executor = TorchExecutor(*small_net())
 
     def fail(data: Any) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore of it")
@@ -119,7 +106,7 @@ def test_a_device_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_operator_is_named_with_its_node() -> None:
-    graph, params = small()
+    graph, params = small_net()
     text = graph.to_json().replace('"op": "softmax"', '"op": "SoftestMax"')
     with pytest.raises(GraphError, match=r"^net: node 'gender_softmax': PyTorch has no operator 'SoftestMax'$"):
         TorchExecutor(text, params, source="net")
@@ -130,7 +117,7 @@ def test_an_unknown_operator_is_named_with_its_node() -> None:
 
 
 def test_a_checkpoint_is_opened(tmp_path: Path) -> None:
-    graph, params = small()
+    graph, params = small_net()
     save_checkpoint(tmp_path / "model", 3, graph=graph, params=params)
     checkpoint = load_checkpoint(tmp_path / "model")
     ours, theirs = (open_executor(checkpoint, engine=engine, gpu_ids="cpu") for engine in ("torch", "mxnet"))

@@ -234,7 +234,7 @@ def test_without_ray(
         (["--batch_size", "0"], "--batch_size 0: at least 1"),
         (["--concurrency", "-1"], "--concurrency -1: at least 1"),
         (["--num_gpus_per_worker", "2"], "--num_gpus_per_worker 2 is not within 0..1"),
-        (["--min_confidence", "2"], "--min_confidence 2.0 is not within 0..1"),
+        (["--min_confidence", "2"], "--min_confidence 2 is not within 0..1 (0: never abstain)"),
         (["--age_model", "x"], "--age_model and --gender_model go together: --gender_model is missing"),
         (["--input", "nowhere"], "--input nowhere: there is no such folder or manifest"),
         (["--model", "ssrnot"], "there is no model 'ssrnot'; did you mean 'ssrnet'?"),

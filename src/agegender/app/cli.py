@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import NoReturn
 
 import agegender
+from agegender.app.ending import exit_code_of
 from agegender.app.messages import DEFAULT, language
 from agegender.app.notes import NoteFormatter
-from agegender.errors import AgeGenderError
 
 # command: (module with ``add_arguments`` and ``main``, what it does)
 COMMANDS = {
@@ -28,7 +28,6 @@ COMMANDS = {
     "infer": ("agegender.app.infer", "find faces in photos and tell age and gender (infer.py)"),
     "export": ("agegender.app.export", "write a model as ONNX, also in eight bits (tools/export.py)"),
 }
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,13 +56,12 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
     _log_to_stderr(args)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly
+    return exit_code_of(lambda: _run_module(module, args, prog=prog), prog=prog, debug=args.debug)
+
+
+def _run_module(module: ModuleType, args: argparse.Namespace, *, prog: str) -> int:
     try:
         return int(module.main(args) or 0)
-    except AgeGenderError as error:
-        if args.debug:
-            raise
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return error.exit_code
     except ModuleNotFoundError as error:
         if args.debug or str(error.name).partition(".")[0] == "agegender":
             raise
@@ -73,17 +71,6 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
             f"{prog}: error: the package {error.name} is not installed in {sys.executable}; {way_out}", file=sys.stderr
         )
         return 2
-    except OSError as error:
-        # A full disk, a missing folder, a file without permission: the system's own words name it well.
-        if args.debug:
-            raise
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        if args.debug:
-            raise
-        print(f"\n{prog}: interrupted", file=sys.stderr)
-        return INTERRUPTED
 
 
 def _let_all_characters_through() -> None:

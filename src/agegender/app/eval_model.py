@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from agegender.errors import CheckpointError, UsageError
+from agegender.deploy.net import read_description
+from agegender.deploy.open_net import check_runs_onnx, open_onnx
+from agegender.errors import UsageError
 from agegender.executor import open_executor
 from agegender.executor.base import Executor
 from agegender.executor.choice import choose_engine
-from agegender.face.preprocess import InputSpec, to_input
+from agegender.face.preprocess import to_input
 from agegender.graph.checkpoint import Checkpoint, load_checkpoint, params_path, symbol_path
 from agegender.graph.info import ModelInfo, info_path
 from agegender.graph.lookup import ModelRef
-from agegender.readout import Reading, Readout
+from agegender.readout import Reading
+
+if TYPE_CHECKING:
+    from agegender.executor.onnx_executor import ONNXFile
 
 # From a batch of crops (n, h, w, 3) uint8 RGB, of the net's size, to what the net tells of them, uncorrected.
 Read = Callable[[npt.NDArray[np.uint8]], Reading]
@@ -27,7 +33,7 @@ Read = Callable[[npt.NDArray[np.uint8]], Reading]
 class EvalModel:
     """A model: ``source`` is where ``info`` is written, ``files`` are all that belong to it.
 
-    ``epoch`` is None where an exported file doesn't tell; such a file lies at ``onnx``, and ``checkpoint`` is None.
+    ``epoch`` is None where an exported file doesn't tell; such a file is ``onnx``, and ``checkpoint`` is None.
     """
 
     prefix: Path
@@ -36,49 +42,36 @@ class EvalModel:
     source: Path
     files: tuple[Path, ...]
     checkpoint: Checkpoint | None = None
-    onnx: Path | None = None
+    onnx: ONNXFile | None = None
 
     def open(self, engine: str, gpu_ids: str | None) -> Read:
-        """Return the model ready to read faces on ``engine`` (auto: as in training).
+        """Return the model ready to read faces on ``engine`` (auto: as in training); ``model_crop`` comes first.
 
         Raises UsageError for an engine that can't run it, and what ``open_executor`` raises.
         """
+        assert self.info is not None
         executor = self._executor(engine, gpu_ids)
-        spec, readout = self._description()
+        spec, readout = read_description(self.info, self.source)
         return lambda batch: readout.read(executor.forward(to_input(batch, spec)))
 
     def _executor(self, engine: str, gpu_ids: str | None) -> Executor:
         if self.onnx is not None:
-            from agegender.executor.onnx_executor import ONNXFile
-            from agegender.executor.onnx_runtime import choose_providers
-
-            if engine not in ("auto", "onnxruntime"):
-                raise UsageError(f"--engine {engine} can't run {self.onnx}: an .onnx file runs on onnxruntime")
-            return ONNXFile(self.onnx, providers=choose_providers(gpu_ids))
+            check_runs_onnx(engine, self.prefix)
+            return self.onnx
         assert self.checkpoint is not None
         chosen, _ = choose_engine(engine, gpu_ids)
         return open_executor(self.checkpoint, engine=chosen, gpu_ids=gpu_ids)
 
-    def _description(self) -> tuple[InputSpec | None, Readout]:
-        info = self.info or ModelInfo()
-        try:
-            spec = InputSpec.from_info(info.input) if info.input else None
-            return spec, Readout.of_model(info.readout, head=info.head, task=info.task)
-        except UsageError as error:
-            raise CheckpointError(f"{self.source}: {error}") from error
 
-
-def open_eval_model(found: ModelRef | Path) -> EvalModel:
-    """Load what ``found`` names: a checkpoint, or an .onnx file.
+def open_eval_model(found: ModelRef | Path, *, gpu_ids: str | None = None) -> EvalModel:
+    """Load what ``found`` names: a checkpoint, or an .onnx file, which is opened at once, on ``gpu_ids``.
 
     Raises CheckpointError and GraphError for one that can't be used, UsageError for a checkpoint that tells neither
     age nor gender as ours do and has no readout.
     """
     if isinstance(found, Path):
-        from agegender.deploy.open_net import read_onnx_info
-
-        info, source = read_onnx_info(found)
-        return EvalModel(prefix=found, epoch=None, info=info, source=source, files=(found, source), onnx=found)
+        file, info, source = open_onnx(found, gpu_ids=gpu_ids)
+        return EvalModel(prefix=found, epoch=None, info=info, source=source, files=(found, source), onnx=file)
     checkpoint = load_checkpoint(found.prefix, found.epoch)
     prefix = checkpoint.prefix
     described = checkpoint.info

@@ -147,7 +147,7 @@ def open_model(config: EvalConfig, lang: str) -> EvalModel:
     if config.model is not None and config.model.endswith(".onnx"):
         path = Path(config.model).expanduser()
         spare_inputs(config.outputs, [path], role="which is the model")
-        return open_eval_model(path)
+        return open_eval_model(path, gpu_ids=config.gpu_ids)
     found = find_model(config.model)
     model = open_eval_model(found)
     spare_inputs(config.outputs, model.files, role="which belongs to the model")

@@ -192,6 +192,8 @@ def _calibration_batches(checkpoint: Checkpoint, config: ExportConfig) -> Iterat
 
     from agegender.app.eval_images import RecordImages
     from agegender.face.preprocess import InputSpec, resize_crop, to_input
+    from agegender.labels import LABELS
+    from agegender.pipeline.set_info import read_set_info
     from agegender.recordio import find_shards, open_records
 
     path = Path(config.calibrate)
@@ -199,7 +201,9 @@ def _calibration_batches(checkpoint: Checkpoint, config: ExportConfig) -> Iterat
         raise UsageError(f"--calibrate {path} is not there; name a .rec (create_dataset.py packs val.rec)")
     if config.faces < 1:
         raise UsageError(f"--faces {config.faces} is not 1 or more")
-    images = RecordImages(open_records(path), label_order="gender,age")
+    records = open_records(path)
+    info = read_set_info(records.path)
+    images = RecordImages(records, label_order=LABELS if info is None else info.labels)
     if not len(images):
         raise DataError(f"--calibrate {path} holds no face")
     assert checkpoint.info is not None

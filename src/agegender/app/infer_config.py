@@ -10,10 +10,9 @@ from agegender.app.infer_targets import PICTURE_SUFFIXES
 from agegender.config import add_options, collect, option, parse_bool
 from agegender.deploy.detectors import DETECTORS
 from agegender.errors import UsageError
+from agegender.executor import EXECUTORS
 
 STANDARD_OUTPUT = "-"
-ENGINES = ("auto", "onnxruntime", "mxnet", "torch")
-_OTHER_THRESHOLD = 0.5
 _DEFAULT_THRESHOLDS = (0.6, 0.7, 0.8)
 
 
@@ -46,7 +45,9 @@ class InferConfig:
         metavar="P[,R,O]",
     )
     min_face: float = option(20.0, help="smallest face to look for, in pixels", metavar="PIXELS")
-    engine: str = option("auto", help="what runs the model; auto: onnxruntime where it is installed", choices=ENGINES)
+    engine: str = option(
+        "auto", choices=("auto", *EXECUTORS), help="what runs the model; auto: onnxruntime where it is installed"
+    )
     gpu_ids: str | None = option(None, help="GPU to compute on, or cpu (default: the first GPU, else CPU)", metavar="N")
     threads: int | None = option(None, help="threads that compute on a processor (default: one a core)", metavar="N")
     output: str = option(
@@ -76,13 +77,6 @@ class InferConfig:
         if len(given) != 3:
             raise UsageError(f"--det_threshold takes one number or three, not {len(given)}")
         return given[0], given[1], given[2]
-
-    @property
-    def other_threshold(self) -> float:
-        """Return the threshold of a detector other than MTCNN. Raises UsageError where several numbers are given."""
-        if len(self.det_threshold) > 1 and self.detector != "mtcnn":
-            raise UsageError(f"--det_threshold takes one number for {self.detector}, not {len(self.det_threshold)}")
-        return self.det_threshold[0] if self.det_threshold else _OTHER_THRESHOLD
 
     @property
     def files(self) -> dict[str, str]:
@@ -126,8 +120,11 @@ def collect_config(args: argparse.Namespace) -> InferConfig:
             raise UsageError("--model is one net for both; --age_model and --gender_model are two: give either")
     if config.resume and not {"--json", "--csv"} & set(config.files):
         raise UsageError("--resume goes on with a file: name it, --json FILE or --csv FILE")
-    if config.min_confidence is not None and not 0 <= config.min_confidence <= 1:
-        raise UsageError(f"--min_confidence {config.min_confidence} is not within 0..1")
+    if config.min_confidence is not None:
+        # Here: it computes with numpy, which --help does without.
+        from agegender.calibration import check_min_confidence
+
+        check_min_confidence(config.min_confidence, name="--min_confidence")
     if config.threads is not None and config.threads < 1:
         raise UsageError(f"--threads {config.threads}: at least 1")
     _check_suffixes(config)

@@ -25,7 +25,7 @@ from agegender.cores import usable_cores
 from agegender.deploy.draw import draw_faces
 from agegender.deploy.face import Face
 from agegender.deploy.sheet import ContactSheet
-from agegender.errors import ImageError, UsageError
+from agegender.errors import INTERRUPTED, ImageError, UsageError
 from agegender.face.photo import read_photo, write_photo
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[np.uint8]
 
-INTERRUPTED = 130
 # Decoded photos that may wait for the model; each takes three bytes a pixel.
 _AHEAD = 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from agegender.errors import UsageError
+from agegender.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from agegender.engine.config import TrainConfig
@@ -59,8 +58,7 @@ def build_network(config: TrainConfig) -> BuiltNetwork:
     symbols = find_symbols()
     table: Mapping[str, Any] = PACKAGED if symbols is None else symbols.NETWORKS
     if config.network not in table:
-        close = difflib.get_close_matches(config.network, table, n=1, cutoff=0.4)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(config.network, table, cutoff=0.4)
         raise UsageError(f"unknown network {config.network!r}{hint} ({', '.join(table)})")
     resolved = fill_in(config, table[config.network])
     given = {name: getattr(config, name) for name in ARGUMENTS if getattr(config, name) is not None}

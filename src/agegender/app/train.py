@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agegender.config import add_options, collect
 from agegender.engine.config import TrainConfig
+from agegender.errors import INTERRUPTED
 from agegender.pipeline.config import LoaderConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ examples:
   %(prog)s --network m50 --pretrained old/model,80 --lr 0.01
   %(prog)s --network m50 --resume
 """
-INTERRUPTED = 130
 _log = logging.getLogger(__name__)
 
 

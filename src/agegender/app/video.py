@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from agegender.app.named_files import identity
 from agegender.config import option
-from agegender.errors import UsageError
+from agegender.errors import INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Photo = npt.NDArray[np.uint8]
 
 AUTO = "auto"
-INTERRUPTED = 130
 TEXTS = {
     "en": {
         "done": "{source}: {frames} frames at {speed:.1f} frames/s, faces detected every {every}; drawn in {output}",

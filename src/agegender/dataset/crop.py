@@ -13,7 +13,7 @@ import numpy.typing as npt
 from agegender.dataset.face_record import FaceSample
 from agegender.errors import ImageError
 from agegender.face.align import Border, warp
-from agegender.face.detector import Detection, Detector, largest_central
+from agegender.face.detector import Detection, Detector, intersection_over_union, largest_central
 from agegender.face.photo import encode_jpeg, read_photo
 from agegender.face.templates import Template
 from agegender.resize import resize_crop
@@ -171,16 +171,8 @@ def find_face_in(
         Detection(face.box + np.tile(shift, 2), face.landmarks + shift, face.score)
         for face in detector.detect(np.ascontiguousarray(part), min_face=smallest)
     ]
-    best = max(found, key=lambda face: _overlap(face.box, wanted), default=None)
-    return best if best is not None and _overlap(best.box, wanted) >= LEAST_OVERLAP else None
-
-
-def _overlap(one: npt.NDArray[np.floating[Any]], other: npt.NDArray[np.float64]) -> float:
-    """Return the area that two boxes share, as a part of what they cover together."""
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    shared = float(np.maximum(sides, 0).prod())
-    areas = [float((box[2:] - box[:2]).prod()) for box in (one, other)]
-    return shared / (sum(areas) - shared)
+    best = max(found, key=lambda face: intersection_over_union(face.box, wanted), default=None)
+    return best if best is not None and intersection_over_union(best.box, wanted) >= LEAST_OVERLAP else None
 
 
 def _read(sample: FaceSample) -> bytes:

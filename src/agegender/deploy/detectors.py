@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agegender.errors import UsageError
+from agegender.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from agegender.face.detector import Detector
@@ -38,8 +37,7 @@ def open_detector(
     CheckpointError and GraphError for a model that can't be used, DeviceError for a library or GPU that isn't there.
     """
     if name not in DETECTORS:
-        close = difflib.get_close_matches(name, DETECTORS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, DETECTORS)
         raise UsageError(f"unknown detector {name!r}{hint} ({', '.join(DETECTORS)})")
     if name == "none":
         return None

@@ -11,8 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from agegender.deploy.boxes import suppress
-from agegender.deploy.letterbox import Letterbox, checked_min_face, checked_threshold, detection_scale, letterbox
+from agegender.deploy.letterbox import (
+    OVERLAP,
+    Letterbox,
+    checked_min_face,
+    checked_threshold,
+    detection_scale,
+    distinct_faces,
+    letterbox,
+)
 from agegender.errors import CheckpointError, DeviceError, UsageError
 from agegender.executor.onnx_runtime import choose_providers, load_onnxruntime, session_options
 from agegender.face.detector import Detection
@@ -25,7 +32,6 @@ WHERE_FROM = (
     "research only; nothing is downloaded for you"
 )
 
-_OVERLAP = 0.4
 # The longer side of a second, small look at the photo, for faces that fill it: those that are at least this share of
 # the photo's longer side are taken from it as well.
 _OVERVIEW, _OVERVIEW_SHARE = 128, 1 / 3
@@ -73,7 +79,7 @@ class InsightDetector:
         self._multiple = _COARSEST[len(model.output_names)]
         height, width = model.input_shape[2:]
         self._fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
-        model.prepare(0, det_thresh=self.threshold, nms_thresh=_OVERLAP)
+        model.prepare(0, det_thresh=self.threshold, nms_thresh=OVERLAP)
 
     def detect(self, image: npt.NDArray[np.uint8], *, min_face: float | None = None) -> list[Detection]:
         """Return the faces of ``image`` (H, W, 3) uint8 RGB, best score first.
@@ -88,10 +94,7 @@ class InsightDetector:
             filling = sides >= _OVERVIEW_SHARE * max(image.shape[:2])
             looks[1] = (looks[1][0][filling], looks[1][1][filling], looks[1][2][filling])
         boxes, points, scores = (np.concatenate(values) for values in zip(*looks, strict=True))
-        wanted = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) >= smallest
-        boxes, points, scores = boxes[wanted], points[wanted], scores[wanted]
-        kept = suppress(boxes, scores, overlap=_OVERLAP, over="union")
-        return [Detection(boxes[i], points[i], float(scores[i])) for i in kept]
+        return distinct_faces(boxes, points, scores, min_face=smallest)
 
     def _pictures(self, image: npt.NDArray[np.uint8], min_face: float) -> list[Letterbox]:
         if self._fixed is not None:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from agegender.deploy.predict import Predictor
 from agegender.errors import ImageError
-from agegender.face.align import warp
 from agegender.face.detector import Detection
 from agegender.labels import FEMALE, MALE
 
@@ -68,14 +67,9 @@ class AgeGenderTask:
         points = getattr(face, "kps", None)
         landmarks = _from_box(box) if points is None else np.asarray(points, np.float32)
         score = getattr(face, "det_score", None)
-        crop = warp(
-            np.ascontiguousarray(img[..., ::-1]),
-            landmarks,
-            self.predictor.template,
-            size=self.predictor.template_size,
-        )
         detection = Detection(box, landmarks, 1.0 if score is None else float(score))
-        [found] = self.predictor.predict_crops([crop], [detection])
+        crops = self.predictor.reader.crop(np.ascontiguousarray(img[..., ::-1]), [detection])
+        [found] = self.predictor.predict_crops(crops, [detection])
         gender = None if found.gender is None else _CODES[found.gender]
         age = None if found.age is None else round(found.age)
         told = {

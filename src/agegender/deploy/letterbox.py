@@ -1,4 +1,5 @@
-"""A photo at the scale that a one-shot detector wants, on a canvas whose sides its strides divide."""
+"""What one-shot detectors share: a photo at the scale they want, on a canvas whose sides their strides divide, and the
+choice among what they find."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from agegender.deploy.boxes import Floats, suppress
 from agegender.errors import UsageError
+from agegender.face.detector import Detection
+
+# Of two boxes that share more than this of their union the less sure one is dropped.
+OVERLAP = 0.4
 
 # Sides in pixels at which the smallest wanted face may be seen: the smallest anchor of RetinaFace and SCRFD is 16, and
 # at 32 their landmarks are as good as they get.
@@ -72,3 +78,14 @@ def checked_threshold(threshold: float) -> float:
 
 def _rounded_up(side: int, multiple: int) -> int:
     return -(-side // multiple) * multiple
+
+
+def distinct_faces(boxes: Floats, points: Floats, scores: Floats, *, min_face: float) -> list[Detection]:
+    """Return the faces whose longer side is at least ``min_face`` pixels, each once, best score first.
+
+    ``boxes`` (n, 4), ``points`` (n, 5, 2), ``scores`` (n,).
+    """
+    wanted = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) >= min_face
+    boxes, points, scores = boxes[wanted], points[wanted], scores[wanted]
+    kept = suppress(boxes, scores, overlap=OVERLAP, over="union")
+    return [Detection(boxes[i], points[i], float(scores[i])) for i in kept]

@@ -68,11 +68,7 @@ class Net:
         if info.data_shape is None:
             raise CheckpointError(f"{source} lacks the input shape of the model")
         self.template, self.template_size = _template(info, source, wanted=template)
-        try:
-            self.input = InputSpec.from_info(info.input)
-            self.readout = Readout.of_model(info.readout, head=info.head, task=info.task)
-        except UsageError as error:
-            raise CheckpointError(f"{source}: {error}") from error
+        self.input, self.readout = read_description(info, source)
         self.calibration = Calibration.from_json(info.calibration, epoch=epoch, where=f"{source}: calibration")
         self.source = source
         self._executor = executor
@@ -96,6 +92,15 @@ class Net:
             ends = self.calibration.interval(reading.distribution, age=reading.age)
             interval = None if ends is None else ends.astype(np.float32)
         return dataclasses.replace(reading, gender=gender, interval=interval)
+
+
+def read_description(info: ModelInfo, source: Path) -> tuple[InputSpec, Readout]:
+    """Return what goes into a net and what comes out. Raises CheckpointError, naming ``source``, for nonsense."""
+    try:
+        readout = Readout.of_model(info.readout, head=info.head, task=info.task)
+        return InputSpec.from_info(info.input), readout
+    except UsageError as error:
+        raise CheckpointError(f"{source}: {error}") from error
 
 
 def _template(info: ModelInfo, source: Path, *, wanted: str | None) -> tuple[Template, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agegender.deploy.net import FaceReader, Net
 from agegender.deploy.pair import Pair
@@ -15,6 +15,9 @@ from agegender.executor.choice import choose_executor
 from agegender.graph.checkpoint import load_checkpoint
 from agegender.graph.info import ModelInfo, info_from_json, info_path, read_info
 from agegender.graph.lookup import ModelRef, find_model
+
+if TYPE_CHECKING:
+    from agegender.executor.onnx_executor import ONNXFile
 
 # Under this key an exported file holds what prefix.json says.
 METADATA_KEY = "agegender"
@@ -58,9 +61,10 @@ def open_net(
 ) -> Net:
     """Return a net on an executor; see ``Predictor`` for the arguments and errors."""
     if isinstance(model, str | Path) and str(model).endswith(".onnx"):
-        if engine not in ("auto", "onnxruntime"):
-            raise UsageError(f"--engine {engine} can't run {model}: an .onnx file runs on onnxruntime")
-        return _open_onnx(Path(model).expanduser(), template, gpu_ids=gpu_ids, providers=providers, threads=threads)
+        path = Path(model).expanduser()
+        check_runs_onnx(engine, path)
+        file, info, source = open_onnx(path, gpu_ids=gpu_ids, providers=providers, threads=threads)
+        return Net(info, file, source=source, template=template)
     found = model if isinstance(model, ModelRef) else find_model(None if model is None else str(model))
     checkpoint = load_checkpoint(found.prefix, found.epoch)
     if providers is not None and engine == "auto":
@@ -73,25 +77,29 @@ def open_net(
     return Net(checkpoint.info, executor, source=source, template=template, epoch=checkpoint.epoch)
 
 
-def _open_onnx(path: Path, template: str | None, **how: Any) -> Net:
-    """Open an exported file, which says itself what goes in and comes out."""
+def check_runs_onnx(engine: str, path: Path) -> None:
+    """Raise UsageError where ``engine`` is one that can't run the .onnx file ``path``."""
+    if engine not in ("auto", "onnxruntime"):
+        raise UsageError(f"--engine {engine} can't run {path}: an .onnx file runs on onnxruntime")
+
+
+def open_onnx(
+    path: Path,
+    *,
+    gpu_ids: str | None = None,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> tuple[ONNXFile, ModelInfo, Path]:
+    """Open an .onnx file; return it, what it says of itself or what is written beside it, and where that is.
+
+    Raises CheckpointError where the file can't be run or neither says anything, DeviceError for a device that isn't
+    there.
+    """
     from agegender.executor.onnx_executor import ONNXFile
     from agegender.executor.onnx_runtime import choose_providers
 
-    providers = choose_providers(how["gpu_ids"], providers=how["providers"])
-    executor = ONNXFile(path, providers=providers, threads=how["threads"])
-    info, source = _onnx_info(path, executor.metadata)
-    return Net(info, executor, source=source, template=template)
-
-
-def read_onnx_info(path: Path) -> tuple[ModelInfo, Path]:
-    """Return what an .onnx file says of itself, or what is written beside it, and where that is.
-
-    Raises CheckpointError where the file can't be run or neither says anything.
-    """
-    from agegender.executor.onnx_executor import ONNXFile
-
-    return _onnx_info(path, ONNXFile(path).metadata)
+    file = ONNXFile(path, providers=choose_providers(gpu_ids, providers=providers), threads=threads)
+    return file, *_onnx_info(path, file.metadata)
 
 
 def _onnx_info(path: Path, metadata: Mapping[str, str]) -> tuple[ModelInfo, Path]:

@@ -101,25 +101,25 @@ class Predictor:
             return self._predict_all([images])[0]
         return self._predict_all(list(images))
 
-    def predict_crops(self, crops: Sequence[Photo], detections: Sequence[Detection]) -> list[Face]:
-        """Return the faces of ``crops``, each (h, w, 3) uint8 RGB in the model's template; ``detections`` go along."""
-        return self._read(crops, detections)
+    def predict_crops(self, crops: Sequence[Any], detections: Sequence[Detection]) -> list[Face]:
+        """Return the faces of ``crops``; ``detections`` go along.
 
-    def _predict_all(self, images: Sequence[Photo]) -> list[list[Face]]:
-        found = [[self._whole(image)] if self.detector is None else self.detector.detect(image) for image in images]
-        crops: list[Any] = []
-        for image, detections in zip(images, found, strict=True):
-            crops += self.reader.crop(image, None if self.detector is None else detections)
-        faces = iter(self._read(crops, [detection for detections in found for detection in detections]))
-        return [[next(faces) for _ in detections] for detections in found]
-
-    def _read(self, crops: Sequence[Any], detections: Sequence[Detection]) -> list[Face]:
+        A crop is what ``reader.crop`` gives, or (h, w, 3) uint8 RGB in the model's template.
+        """
         faces: list[Face] = []
         for start in range(0, len(crops), _BATCH):
             reading = self.reader.read(crops[start : start + _BATCH])
             part = detections[start : start + _BATCH]
             faces += [self._face(reading, row, detection) for row, detection in enumerate(part)]
         return faces
+
+    def _predict_all(self, images: Sequence[Photo]) -> list[list[Face]]:
+        found = [[self._whole(image)] if self.detector is None else self.detector.detect(image) for image in images]
+        crops: list[Any] = []
+        for image, detections in zip(images, found, strict=True):
+            crops += self.reader.crop(image, None if self.detector is None else detections)
+        faces = iter(self.predict_crops(crops, [detection for detections in found for detection in detections]))
+        return [[next(faces) for _ in detections] for detections in found]
 
     def _face(self, reading: Reading, row: int, detection: Detection) -> Face:
         genders = None if reading.gender is None else reading.gender[row]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.deploy.boxes import Floats, suppress
-from agegender.deploy.letterbox import checked_min_face, checked_threshold, detection_scale, letterbox
+from agegender.deploy.boxes import Floats
+from agegender.deploy.letterbox import checked_min_face, checked_threshold, detection_scale, distinct_faces, letterbox
 from agegender.errors import CheckpointError, UsageError
 from agegender.executor import open_executor
 from agegender.executor.base import Executor
@@ -31,7 +31,6 @@ WHERE_FROM = (
 
 _LARGEST_ANCHOR = 512
 _PER_CELL = 2
-_OVERLAP = 0.4
 # A box grows to at most this multiple of its anchor, as in Detectron: exp of a stray output would overflow.
 _MOST_GROWTH = math.log(1000 / 16)
 # The mask-aware variant (mnet_cov2) also says what is worn, and its landmarks come divided by this.
@@ -86,10 +85,7 @@ class RetinaFace:
         # Landmarks are counted from the middle of the first pixel, boxes from its edge.
         points = (np.concatenate([points for _, points, _ in found]) + 0.5) / fitted.scale - 0.5
         scores = np.concatenate([scores for _, _, scores in found])
-        wanted = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) >= smallest
-        boxes, points, scores = boxes[wanted].astype(np.float32), points[wanted].astype(np.float32), scores[wanted]
-        kept = suppress(boxes, scores, overlap=_OVERLAP, over="union")
-        return [Detection(boxes[i], points[i], float(scores[i])) for i in kept]
+        return distinct_faces(boxes.astype(np.float32), points.astype(np.float32), scores, min_face=smallest)
 
     def _read_stride(self, outputs: Arrays, stride: int) -> tuple[Floats, Floats, Floats]:
         """Return boxes (n, 4), landmarks (n, 5, 2) and scores (n,) that one stride is sure of, in the picture."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from agegender.age_distribution import age_interval
 from agegender.calibration import is_confident
 from agegender.deploy.face import Face
+from agegender.face.detector import intersection_over_union
 from agegender.labels import MAX_AGE
 
 Floats = npt.NDArray[np.float64]
@@ -286,15 +287,6 @@ class Tracker:
 def unit_embedding(face: Face) -> Floats | None:
     """Return the embedding of ``face`` (k,) at length 1; None where the model gave none."""
     return None if face.embedding is None else _unit(face.embedding)
-
-
-def intersection_over_union(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
-    """Return the shared part of two boxes (4,) x1, y1, x2, y2, 0..1."""
-    first, second = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    shared = float(np.maximum(sides, 0).prod())
-    whole = float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - shared
-    return shared / whole if whole > 0 else 0.0
 
 
 def _near(track: Track, face: Face, expected: Floats, seconds: float) -> bool:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from agegender.errors import INTERRUPTED
+
 _POLL_SECONDS = 0.05
-_INTERRUPTED = 130
 
 
 def launch(command: Sequence[str], *, processes: int) -> int:
@@ -74,7 +75,7 @@ def _watch(workers: Sequence[subprocess.Popen[bytes]]) -> int:
     """Wait for all; return the first code that is not 0, at once where a worker failed."""
     while True:
         codes = [worker.poll() for worker in workers]
-        failed = [code for code in codes if code not in (None, 0, _INTERRUPTED)]
+        failed = [code for code in codes if code not in (None, 0, INTERRUPTED)]
         if failed:
             return 128 - failed[0] if failed[0] < 0 else failed[0]
         if None not in codes:

@@ -107,10 +107,6 @@ class Emitter:
         """Return how many axes a value has."""
         return len(self.shape(name))
 
-    def is_float(self, name: str) -> bool:
-        """Return whether a value is of float32."""
-        return self.elem_type(name) == TensorProto.FLOAT
-
     def elem_type(self, name: str) -> int:
         """Return ONNX's number of a value's type."""
         return int(self._types[name].tensor_type.elem_type)

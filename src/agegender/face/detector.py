@@ -33,6 +33,15 @@ class Detector(Protocol):
         ...
 
 
+def intersection_over_union(one: npt.ArrayLike, other: npt.ArrayLike) -> float:
+    """Return the shared part of two boxes (4,) x1, y1, x2, y2, 0..1."""
+    first, second = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    shared = float(np.maximum(sides, 0).prod())
+    whole = float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - shared
+    return shared / whole if whole > 0 else 0.0
+
+
 def largest_central(detections: Sequence[Detection], shape: tuple[int, ...]) -> Detection | None:
     """Return the face that a portrait is of: large and near the centre; None where there is no face.
 

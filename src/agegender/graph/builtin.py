@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.resources import files
 
-from agegender.errors import UsageError
+from agegender.errors import UsageError, did_you_mean
 
 
 def builtin_names() -> list[str]:
@@ -18,7 +17,6 @@ def builtin_json(name: str) -> str:
     """Return the symbol JSON of the built-in network ``name``. Raises UsageError, with the names there are."""
     names = builtin_names()
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, names)
         raise UsageError(f"unknown network {name!r}{hint} ({', '.join(names)})")
     return files("agegender.graph").joinpath("builtin", f"{name}.json").read_text(encoding="utf-8")

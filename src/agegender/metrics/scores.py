@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.labels import BIN_LABELS, FEMALE, MALE, UNKNOWN
+from agegender.labels import BIN_WIDTH, FEMALE, MALE, UNKNOWN
 from agegender.metrics.bins import BinKeeper
 
 LARGEST_CUM = 15
@@ -168,7 +168,7 @@ class ScoreKeeper:
 
     def _add_bins(self, predicted: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Count the faces that are known by bins, and return the ages of the others, -1 in the place of those."""
-        if truth.shape[1] < len(BIN_LABELS.split(",")):
+        if truth.shape[1] < BIN_WIDTH:
             return truth[:, 1]
         binned = truth[:, 3] > truth[:, 2]
         if binned.any():

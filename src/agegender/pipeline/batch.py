@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agegender.labels import BIN_LABELS, LABELS, UNKNOWN
+from agegender.labels import BIN_WIDTH, LABEL_WIDTH, UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Batch:
 
 def known_width(*, binned: bool) -> int:
     """Return how many labels of a face have a meaning."""
-    return len((BIN_LABELS if binned else LABELS).split(","))
+    return BIN_WIDTH if binned else LABEL_WIDTH
 
 
 def empty_batch(rows: int, *, size: tuple[int, int], width: int, binned: bool = False) -> Batch:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.errors import ImageError, RecordError, UsageError
-from agegender.labels import BIN_LABELS, LABELS, MAX_AGE
+from agegender.labels import BIN_LABELS, BIN_WIDTH, LABELS, MAX_AGE
 from agegender.pipeline.augment import Augmenter, Image
 from agegender.pipeline.batch import Batch
 from agegender.pipeline.config import LoaderConfig
@@ -22,7 +22,6 @@ from agegender.recordio.layout import IMAGE_HEADER
 from agegender.recordio.shards import RecordSet
 
 _LABEL_BYTES = 4
-_BIN_WIDTH = len(BIN_LABELS.split(","))
 LABEL_ORDERS = (LABELS, "age,gender", BIN_LABELS)
 
 
@@ -46,7 +45,7 @@ class FaceReader:
         self._local = threading.local()
         self._bad: dict[int, str] = {}
         self.label_width = self._width_of_first()
-        self.binned = label_order == BIN_LABELS and self.label_width >= _BIN_WIDTH
+        self.binned = label_order == BIN_LABELS and self.label_width >= BIN_WIDTH
 
     @property
     def skipped(self) -> list[tuple[int, str, str]]:
