@@ -27,6 +27,10 @@ MAY_IMPORT = {
     "engine": {"recordio", "pipeline", "graph", "executor", "metrics"},
     "deploy": {"face", "graph", "executor"},
     "plots": {"metrics", "dataset.stats"},
+    # The written evaluation: it gets faces and predictions as arrays, and never runs a network.
+    "report": {"metrics", "plots"},
+    # The HTTP service: what deployment can do, behind a queue.
+    "service": {"face", "deploy"},
     "app": {
         "recordio",
         "face",
@@ -38,11 +42,13 @@ MAY_IMPORT = {
         "engine",
         "deploy",
         "plots",
+        "report",
+        "service",
         "symbols",
     },
 }
 # Loaded where they are used, never by importing one of our modules.
-LAZY = {"mxnet", "torch", "onnx", "onnxruntime", "matplotlib.pyplot"}
+LAZY = {"mxnet", "torch", "onnx", "onnxruntime", "matplotlib.pyplot", "h5py", "ray", "sklearn", "jinja2"}
 # What may be imported at the top of a file after all: by those whose names start so, and by one another.
 AT_HOME = {"torch": "torch_", "onnx": "onnx_"}
 # They can run code from a data file.
