@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +162,18 @@ def test_help_loads_nothing_heavy(root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_balance_counts_and_draws_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"a{n}.jpg,0,30" for n in range(300)] + [f"b{n}.jpg,1,70" for n in range(6)] + ["c.jpg,1,-1"]
+    Path("dataset/A_list.txt").write_text("\n".join(rows) + "\n")
+    assert main(["ages", "--lang", "en", "--balance", "under"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "total: 307 faces"
+    assert re.fullmatch(r"balance under: 307 faces, (2[5-9]\d) per epoch", lines[3])
+    before, after = re.findall(r"\d+", lines[4].partition(":")[2])
+    assert lines[4].startswith("  age 30-39: ") and int(before) == 300 and 240 < int(after) < 300
+    assert lines[5:7] == ["  age 70-79: 6 -> 6", "  age unknown: 1 -> 1"]
+    assert Path("age_distribution.png").read_bytes()[:4] == PNG
+    assert main(["ages", "--lang", "zh", "--balance", "over"]) == 0
+    assert "  年龄30-39：300 -> 300" in capsys.readouterr().out.splitlines()

@@ -104,7 +104,7 @@ def test_ctrl_c_says_how_to_go_on(faces: Path, capsys: pytest.CaptureFixture[str
     ("flags", "code", "message"),
     [
         (["--network", "mobilnet"], 2, "unknown network 'mobilnet'"),
-        (["--network", "ssrnett"], 2, "unknown network 'ssrnett'; did you mean 'ssrnet'? (r50, m50, ssrnet)"),
+        (["--network", "ssrnett"], 2, "unknown network 'ssrnett'; did you mean 'ssrnet'? (r50, m50, ssrnet, mobilefacenet)"),
         (["--gpu_ids", "7"], 2, "GPU 7 is not there; this machine has"),
         (["--data_dir", "nowhere"], 1, "nowhere/train.rec is not there; create_dataset.py packs one"),
         (["--head", "ssr", "--age_loss", "dldl"], 2, "age_loss 'dldl' needs a softmax over ages"),
@@ -188,3 +188,30 @@ def test_defaults_people_know() -> None:
     assert (config.optimizer, config.lr, config.mom, config.wd) == ("sgd", 0.1, 0.9, 5e-4)
     assert (config.lr_steps, config.end_epoch, config.frequent) == ((10, 30, 80, 150, 200), 200, 20)
     assert config.age_loss == "dldl"
+
+
+def test_balance_leaves_a_figure_and_numbers(faces: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(faces, "--balance", "over", "--task", "age") == 0
+    assert any(re.fullmatch(r"balance over: 16 faces, \d\d per epoch", message) for message in caplog.messages)
+    assert Path("runs/ssrnet/balance.png").read_bytes()[:4] == b"\x89PNG"
+    assert Path("runs/ssrnet/balance.csv").read_text().startswith("age,faces,per_epoch\n")
+    # A run after it sets its files aside.
+    assert run(faces) == 0
+    assert Path("runs/ssrnet/earlier-1/balance.png").is_file() and not Path("runs/ssrnet/balance.png").exists()
+
+
+@pytest.mark.parametrize(("task", "engine"), [("age", "mxnet"), ("gender", "torch")])
+def test_a_net_of_one_task_is_saved_and_scored_as_such(
+    faces: Path, capsys: pytest.CaptureFixture[str], task: str, engine: str
+) -> None:
+    assert run(faces, "--task", task, "--engine", engine) == 0
+    said = capsys.readouterr().out
+    assert ("MAE" in said, "acc " in said) == (task == "age", task == "gender")
+    other = {"age": "gender", "gender": "age"}[task]
+    saved = load_checkpoint("runs/ssrnet/model")
+    assert not [name for name in [*saved.params, *saved.graph.outputs()] if name.partition(":")[2].startswith(other)]
+    assert not [name for name in saved.graph.outputs() if name.startswith(other)]
+    assert main(["eval", "--model", "runs/ssrnet/model", "--data", str(faces / "val.rec"), "--gpu_ids", "cpu"]) == 0
+    scored = capsys.readouterr().out
+    seen = (6, 0) if task == "gender" else (0, 6)
+    assert "faces: 6 ({} with gender, {} with age)".format(*seen) in scored

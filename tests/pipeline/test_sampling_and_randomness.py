@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agegender.pipeline.randomness import uniform
-from agegender.pipeline.sampling import age_weights, balance_by_age
+from agegender.pipeline.sampling import age_shares, age_weights, balance_by_age, balance_effect
 
 pytestmark = pytest.mark.quick
 
@@ -68,3 +70,50 @@ def test_unknown_ages_come_once_each() -> None:
 def test_nothing_to_balance() -> None:
     with pytest.raises(ValueError, match="there are no labels to balance"):
         balance_by_age(np.empty((0, 2)), 1, 0)
+
+
+@given(
+    counts=st.dictionaries(st.integers(-1, 100), st.integers(1, 60), min_size=1, max_size=12),
+    seed=st.integers(0, 9),
+    epoch=st.integers(0, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_over_misses_none_and_under_repeats_none(counts: dict[int, int], seed: int, epoch: int) -> None:
+    labels = labels_of(counts)
+    for balance in ("over", "under", "age"):
+        order = balance_by_age(labels, seed, epoch, balance=balance)
+        times = np.bincount(order, minlength=len(labels))
+        assert len(order) == len(balance_by_age(labels, seed, epoch + 1, balance=balance))
+        if balance == "over":
+            assert times.min() >= 1
+        if balance == "under":
+            assert times.max() <= 1
+
+
+def test_over_and_under_are_the_halves_of_age() -> None:
+    labels = labels_of({30: 4000, 70: 40, -1: 100})
+    shares = {balance: age_shares(labels, balance=balance) for balance in ("age", "over", "under")}
+    by_age = {
+        balance: {age: share[labels[:, 1] == age][0] for age in (30, 70, -1)} for balance, share in shares.items()
+    }
+    assert by_age["over"][30] == 1 and by_age["over"][70] == by_age["age"][70] > 5
+    assert by_age["under"][70] == 1 and by_age["under"][30] == by_age["age"][30] < 1
+    assert {by_age[balance][-1] for balance in by_age} == {1}
+
+
+def test_the_effect_counts_ages_before_and_after() -> None:
+    labels = labels_of({25: 900, 29: 100, 71: 40, 100: 10, -1: 30})
+    effect = balance_effect(labels, balance="over", seed=3)
+    order = balance_by_age(labels, 3, 0, balance="over")
+    assert effect.before.sum() == 1080 and effect.after.sum() == len(order)
+    assert [row[:2] for row in effect.decades()] == [("20-29", 1000), ("70-79", 40), ("90-100", 10), ("unknown", 30)]
+    drawn = labels[order, 1]
+    assert effect.decades()[0][2] == (drawn // 10 == 2).sum()
+    assert effect.decades()[1][2] == (drawn == 71).sum() > 40
+    lines = effect.table()
+    assert lines[0] == f"balance over: 1,080 faces, {len(order):,} per epoch"
+    assert lines[1].startswith("  age   20-29      1,000 -> ")
+    rows = [line.split(",") for line in effect.csv().splitlines()]
+    assert rows[0] == ["age", "faces", "per_epoch"]
+    assert [row[:2] for row in rows[1:]] == [["25", "900"], ["29", "100"], ["71", "40"], ["100", "10"], ["-1", "30"]]
+    assert sum(int(row[2]) for row in rows[1:]) == len(order)

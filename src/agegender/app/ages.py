@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 from agegender.app.named_files import check_diagram, check_outputs, identity, spare_inputs
 from agegender.config import add_options, collect, option
 from agegender.errors import UsageError
+from agegender.pipeline.config import BALANCES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from agegender.dataset.stats import AgeHistogram
+    from agegender.pipeline import BalanceEffect
 
 EXAMPLES = """\
 examples:
   %(prog)s                                        what lies in dataset/
   %(prog)s --list dataset/UTKFace_list.txt        one list
   %(prog)s --rec dataset/train.rec --rec dataset/val.rec --lang zh
+  %(prog)s --rec dataset/train.rec --balance under
 """
 TEXTS = {
     "en": {
@@ -30,6 +33,9 @@ TEXTS = {
         "no_age": "  {n:,} of them without age",
         "total": "total: {total:,} faces",
         "picture": "picture: {path}",
+        "balance": "balance {balance}: {before:,} faces, {after:,} per epoch",
+        "ages": "  age {ages}: {before:,} -> {after:,}",
+        "unknown": "unknown",
         "twice": "{path} is given twice; it is counted once",
         "same": "{path} is the same file as {first}; it is counted once",
         "no_window": "no window here (no display, or matplotlib has no GUI toolkit); the picture is {path}",
@@ -39,6 +45,9 @@ TEXTS = {
         "no_age": "  其中{n:,}张没有年龄",
         "total": "合计：{total:,}张人脸",
         "picture": "图片：{path}",
+        "balance": "平衡方式{balance}：{before:,}张人脸，每轮{after:,}张",
+        "ages": "  年龄{ages}：{before:,} -> {after:,}",
+        "unknown": "未知",
         "twice": "{path}重复给出，只计一次",
         "same": "{path}与{first}是同一个文件，只计一次",
         "no_window": "无法打开窗口（没有显示器或图形界面库）；图片在{path}",
@@ -59,6 +68,11 @@ class AgesConfig:
         "gender,age", help="order of the labels in --rec", choices=("gender,age", "age,gender"), metavar="ORDER"
     )
     output: str = option("age_distribution.png", help="picture to write", metavar="FILE")
+    balance: str = option(
+        "none",
+        choices=BALANCES,
+        help="count and draw instead what train.py --balance makes of all these faces together, before and after",
+    )
     show: bool = option(False, help="open a window as well")
     lang: str | None = option(None, help="language: en or zh (default: the locale's)", choices=("en", "zh"))
 
@@ -82,7 +96,12 @@ def main(args: argparse.Namespace) -> int:
     spare_inputs(outputs, [*lists, *records], role="which is counted")
     histogram = _histogram(lists, records, label_order=config.label_order)
     _print_totals(histogram, TEXTS[lang])
-    figure = _draw(histogram, lang=lang, window=config.show)
+    if config.balance == "none":
+        figure = _draw(histogram, lang=lang, window=config.show)
+    else:
+        effect = _effect(histogram, config.balance)
+        _print_effect(effect, TEXTS[lang])
+        figure = _draw_effect(effect, lang=lang, window=config.show)
     _save(figure, Path(config.output))
     print(TEXTS[lang]["picture"].format(path=config.output))
     if config.show and not show_window():
@@ -158,6 +177,36 @@ def _print_totals(histogram: AgeHistogram, texts: dict[str, str]) -> None:
         if ages.no_age:
             print(texts["no_age"].format(n=ages.no_age))
     print(texts["total"].format(total=histogram.total))
+
+
+def _effect(histogram: AgeHistogram, balance: str) -> BalanceEffect:
+    import numpy as np
+
+    from agegender.labels import AGE_CLASSES, UNKNOWN
+    from agegender.pipeline import balance_effect
+
+    sources = histogram.sources.values()
+    counts = np.sum([counts for ages in sources for counts in ages.by_gender.values()], axis=0)
+    ages = np.repeat([*range(AGE_CLASSES), UNKNOWN], [*counts, sum(ages.no_age for ages in sources)])
+    return balance_effect(np.stack([np.full_like(ages, UNKNOWN), ages], axis=1), balance=balance)
+
+
+def _print_effect(effect: BalanceEffect, texts: dict[str, str]) -> None:
+    before, after = int(effect.before.sum()), int(effect.after.sum())
+    print(texts["balance"].format(balance=effect.balance, before=before, after=after))
+    for ages, faces, drawn in effect.decades():
+        print(texts["ages"].format(ages=texts.get(ages, ages), before=faces, after=drawn))
+
+
+def _draw_effect(effect: BalanceEffect, *, lang: str, window: bool) -> Figure:
+    from agegender.plots.balance import draw_balance
+
+    figure = None
+    if window:
+        from matplotlib import pyplot
+
+        figure = pyplot.figure()
+    return draw_balance(effect.before, effect.after, balance=effect.balance, lang=lang, figure=figure)
 
 
 def _draw(histogram: AgeHistogram, *, lang: str, window: bool) -> Figure:

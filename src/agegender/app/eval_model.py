@@ -75,7 +75,10 @@ def open_eval_model(found: ModelRef | Path, *, gpu_ids: str | None = None) -> Ev
     checkpoint = load_checkpoint(found.prefix, found.epoch)
     prefix = checkpoint.prefix
     described = checkpoint.info
-    missing = {"gender_softmax_output", "age_output"} - set(checkpoint.graph.outputs())
+    # A net that learned one of the two has the outputs of that one.
+    learned = "both" if described is None else described.task
+    wanted = {"age_output"} if learned == "age" else {"gender_softmax_output"}
+    missing = (wanted if learned != "both" else wanted | {"age_output"}) - set(checkpoint.graph.outputs())
     if missing and (described is None or not described.readout):
         there = ", ".join(checkpoint.graph.outputs())
         raise UsageError(

@@ -18,12 +18,14 @@ from agegender.pipeline.config import LoaderConfig
 
 if TYPE_CHECKING:
     from agegender.engine import TrainResult
+    from agegender.pipeline import BalanceEffect
 
 EXAMPLES = """\
 examples:
   %(prog)s --network m50 --gpu_ids 0,1
   %(prog)s --network ssrnet --end_epoch 60 --lr_schedule cosine --jitter 0.1 --ema 0.999
-  %(prog)s --network m50 --pretrained old/model,80 --lr 0.01
+  %(prog)s --network m50 --pretrained old/model,80 --lr 0.01 --backbone_lr 0.1
+  %(prog)s --network m50 --task age --balance under
   %(prog)s --network m50 --resume
 """
 _log = logging.getLogger(__name__)
@@ -53,7 +55,12 @@ def main(args: argparse.Namespace) -> int:
     from agegender.engine import train
 
     result = train(
-        network.config, augmentation, network_json=network.graph_json, arguments=network.arguments, draw=_draw
+        network.config,
+        augmentation,
+        network_json=network.graph_json,
+        arguments=network.arguments,
+        draw=_draw,
+        draw_balance=_draw_balance,
     )
     _report(result)
     if result.interrupted:
@@ -74,6 +81,13 @@ def _draw(history: list[dict[str, float]], path: Path) -> None:
     from agegender.plots.curves import draw_curves, save_curves
 
     save_curves(draw_curves(history), path)
+
+
+def _draw_balance(effect: BalanceEffect, path: Path) -> None:
+    from agegender.plots.balance import draw_balance
+    from agegender.plots.curves import save_curves
+
+    save_curves(draw_balance(effect.before, effect.after, balance=effect.balance), path)
 
 
 def _report(result: TrainResult) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from agegender.config import option
 from agegender.errors import UsageError
 from agegender.executor import ENGINES
+from agegender.pipeline.config import BALANCES
 
 PRECISIONS = ("auto", "fp32", "bf16")
 AGE_LOSSES = ("ce", "dldl", "meanvar", "mae", "mse")
 TASKS = ("both", "age", "gender")
+BEST_BY = ("auto", "MAE", "acc", "CUM_5", "bin_acc")
 OPTIMIZERS = ("sgd", "nag", "adam", "rmsprop")
 
 
@@ -50,7 +52,14 @@ class TrainConfig:
     version_input: int | None = option(None, choices=(0, 1), help="stem: 0 = 7x7 at stride 2, 1 = 3x3 at full size")
     version_output: str | None = option(None, help="embedding: E, GAP, GDC ... as in insightface")
 
-    task: str = option("both", choices=TASKS, help="what to learn")
+    backbone_lr: float | None = option(
+        None,
+        help="share of the learning rate at which everything below the embedding fc1 moves; 0 leaves all of it as it "
+        "is, BatchNorm's statistics included (default: 1; with --resume what the run was begun with)",
+        metavar="FACTOR",
+    )
+
+    task: str = option("both", choices=TASKS, help="what to learn; the head that is not learned is not scored either")
     age_loss: str | None = option(
         None,
         choices=AGE_LOSSES,
@@ -60,7 +69,13 @@ class TrainConfig:
     )
     age_weight: float = option(1.0, help="weight of the age loss beside the gender loss")
     label_smoothing: float = option(0.0, help="share of the gender label (and of ce's age label) spread over all")
-    balance: str = option("none", choices=("none", "age"), help="age: rare ages come more often")
+    balance: str = option(
+        "none",
+        choices=BALANCES,
+        help="age: rare ages come more often and frequent ones less, as many faces per epoch as before; over: every "
+        "face comes, rare ages several times, a longer epoch; under: no face comes twice, frequent ages more seldom, "
+        "a shorter epoch",
+    )
     label_order: str | None = option(
         None,
         choices=("gender,age", "age,gender"),
@@ -94,7 +109,7 @@ class TrainConfig:
     )
     best_by: str = option(
         "auto",
-        choices=("auto", "MAE", "acc", "CUM_5", "bin_acc"),
+        choices=BEST_BY,
         help="auto: lowest MAE; without ages the share in the right bin, without bins gender accuracy",
     )
     frequent: int = option(20, help="batches between log lines", metavar="N")
@@ -108,6 +123,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise UsageError(f"{name} {value} is not 0 or more")
+        if self.backbone_lr is not None and not 0 <= self.backbone_lr <= 1:
+            raise UsageError(f"backbone_lr {self.backbone_lr} is not within 0..1")
         for name in ("ema", "mom", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is not within 0..1 (1 excluded)")
@@ -115,6 +132,10 @@ class TrainConfig:
             raise UsageError(
                 f"age_loss {self.age_loss!r} needs a softmax over ages, which head 'ssr' has not (mae, mse)"
             )
+        unscored = {"age": ("acc",), "gender": ("MAE", "CUM_5", "bin_acc")}.get(self.task, ())
+        if self.best_by in unscored:
+            fitting = [name for name in BEST_BY if name not in unscored]
+            raise UsageError(f"best_by {self.best_by!r} is not scored with task {self.task!r} ({', '.join(fitting)})")
 
     @property
     def checkpoint_prefix(self) -> Path:

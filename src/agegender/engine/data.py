@@ -14,7 +14,15 @@ import numpy.typing as npt
 from agegender.engine.config import TrainConfig
 from agegender.engine.workers import Workers
 from agegender.errors import DataError, RecordError, UsageError
-from agegender.pipeline import Loader, LoaderConfig, SetInfo, balance_by_age, read_set_info
+from agegender.pipeline import (
+    BalanceEffect,
+    Loader,
+    LoaderConfig,
+    SetInfo,
+    balance_by_age,
+    balance_effect,
+    read_set_info,
+)
 from agegender.recordio import RecordSet, open_records
 
 _log = logging.getLogger(__name__)
@@ -22,11 +30,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """Loaders of one worker; ``val`` None where there is no val.rec. ``info`` is what train.json says, if there."""
+    """Loaders of one worker; ``val`` None where there is no val.rec. ``info`` is what train.json says, if there.
+
+    ``records`` is how many faces train.rec has; ``balance`` what balancing does to them, None where all come once.
+    """
 
     train: Loader
     val: Loader | None
     info: SetInfo | None
+    records: int
+    balance: BalanceEffect | None
     digest: str
     label_order: str
     # Height and width of the net's input.
@@ -57,6 +70,7 @@ def open_data(config: TrainConfig, augmentation: LoaderConfig, *, contexts: int,
     label_order = config.label_order or (info.labels if info is not None else "gender,age")
     rows = contexts * config.batch_size
     size = _size(config)
+    balanced = None if config.balance == "none" else _gender_age(records, label_order)
     train = Loader(
         records,
         batch_size=rows,
@@ -66,11 +80,21 @@ def open_data(config: TrainConfig, augmentation: LoaderConfig, *, contexts: int,
         seed=config.seed,
         rank=workers.rank,
         world=workers.count,
-        order=partial(_balanced, _gender_age(records, label_order), config.seed) if config.balance == "age" else None,
+        order=None if balanced is None else partial(balance_by_age, balanced, config.seed, balance=config.balance),
         label_order=label_order,
     )
     val = _open_val(folder / "val.rec", info, rows=rows, size=size, label_order=label_order, augmentation=augmentation)
-    return TrainingData(train=train, val=val, info=info, digest=records.digest(), label_order=label_order, size=size)
+    effect = None if balanced is None else balance_effect(balanced, balance=config.balance, seed=config.seed)
+    return TrainingData(
+        train=train,
+        val=val,
+        info=info,
+        records=len(records),
+        balance=effect,
+        digest=records.digest(),
+        label_order=label_order,
+        size=size,
+    )
 
 
 def _size(config: TrainConfig) -> tuple[int, int]:
@@ -119,7 +143,3 @@ def _open_val(
 def _gender_age(records: RecordSet, label_order: str) -> npt.NDArray[np.float32]:
     labels = records.labels(2)
     return labels[:, ::-1] if label_order == "age,gender" else labels
-
-
-def _balanced(labels: npt.NDArray[np.float32], seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    return balance_by_age(labels, seed, epoch)

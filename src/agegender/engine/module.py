@@ -30,6 +30,7 @@ class TrainingModule:
 
     Parameters are arrays named ``arg:...`` and ``aux:...``. With several contexts each takes its share of the rows
     and all keep the same parameters. Gradients of ``workers`` processes meet in ``kvstore``.
+    ``rates`` has the share of the learning rate of the parameters that have one of their own.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class TrainingModule:
         size: tuple[int, int],
         kvstore: Any = "device",
         workers: int = 1,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         mx = load_mxnet()
         self._mx = mx
         self._contexts = contexts
         self._kvstore, self._workers = kvstore, workers
+        self._rates = dict(rates or {})
         self._module = mx.mod.Module(
             graph.symbol,
             data_names=[IMAGE],
@@ -102,6 +105,7 @@ class TrainingModule:
                 del os.environ["MXNET_UPDATE_ON_KVSTORE"]
             else:
                 os.environ["MXNET_UPDATE_ON_KVSTORE"] = before
+        self._module._optimizer.set_lr_mult(self._rates)
         self.step_count = steps_done
         if ema:
             self._average = MovingAverage(self._first_device(), decay=ema)

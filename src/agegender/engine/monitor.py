@@ -42,6 +42,7 @@ class Monitor:
         self._first_batch = first_batch
         self._frequent = frequent
         self._faces = faces_per_step
+        self._task = task
         self._scores_gender, self._scores_age = task != "age", task != "gender"
         self._pending: StepResult | None = None
         self._window, self._all = ScoreKeeper(), ScoreKeeper()
@@ -103,7 +104,7 @@ class Monitor:
     def _report(self) -> None:
         now = time.perf_counter()
         speed = (self._batch - self._window_start) * self._faces / max(now - self._window_started, 1e-9)
-        figures = "\t".join(f"{name}={value:.6f}" for name, value in shown(self._collect()).items())
+        figures = "\t".join(f"{name}={value:.6f}" for name, value in shown(self._collect(), task=self._task).items())
         _log.info(
             "Epoch[%d] Batch [%d-%d]\tSpeed: %.2f samples/sec\t%s",
             self._epoch,
@@ -131,9 +132,12 @@ class Monitor:
         )
 
 
-def shown(scores: Scores) -> dict[str, float]:
-    """Return the figures of the log line by their names there."""
-    figures = {"acc": scores.acc, "MAE": scores.mae, "CUM_5": scores.cum[5]}
+def shown(scores: Scores, *, task: str = "both") -> dict[str, float]:
+    """Return the figures of the log line by their names there; only what ``task`` learns."""
+    figures = {} if task == "age" else {"acc": scores.acc}
+    if task == "gender":
+        return figures
+    figures |= {"MAE": scores.mae, "CUM_5": scores.cum[5]}
     return figures | {"bin_acc": scores.bin_acc, "bin_1off": scores.bin_1off} if scores.n_bin else figures
 
 

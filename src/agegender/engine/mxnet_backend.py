@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from agegender.engine.backbone import find_backbone, with_still_norms
 from agegender.engine.config import TrainConfig
 from agegender.engine.dist import join_workers, leave_at_once
 from agegender.engine.losses import training_graph
@@ -20,6 +23,7 @@ class MXNetBackend:
     def __init__(self, config: TrainConfig, network_json: str) -> None:
         mx = load_mxnet()
         self._config = config
+        self._network_json = network_json
         self.workers, self._kvstore = join_workers(config.kvstore)
         try:
             self._contexts = contexts(config.gpu_ids)
@@ -38,14 +42,22 @@ class MXNetBackend:
         self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int], label_width: int = 2
     ) -> TrainingModule:
         """Return the network with its losses, bound to all contexts."""
-        graph = training_graph(self._inference, self._config, label_width=label_width)
+        backbone = find_backbone(self._network_json, self._config)
+        network = load_mxnet().sym.load_json(with_still_norms(self._network_json, backbone))
+        graph = training_graph(network, self._config, label_width=label_width)
         return TrainingModule(
-            graph, contexts=self._contexts, rows=rows, size=size, kvstore=self._kvstore, workers=self.workers.count
+            replace(graph, frozen=tuple(dict.fromkeys([*graph.frozen, *backbone.frozen]))),
+            contexts=self._contexts,
+            rows=rows,
+            size=size,
+            kvstore=self._kvstore,
+            workers=self.workers.count,
+            rates=backbone.rates,
         )
 
     def scorer(self, *, rows: int, size: tuple[int, int]) -> Scorer:
         """Return a scorer on the same contexts."""
-        return Scorer(self._inference, contexts=self._contexts, rows=rows, size=size)
+        return Scorer(self._inference, contexts=self._contexts, rows=rows, size=size, task=self._config.task)
 
     def leave(self, *, failed: bool) -> None:
         """After an error, don't wait for the other workers."""

@@ -19,7 +19,7 @@ from agegender.graph.info import info_path
 _package = logging.getLogger("agegender")
 _log = logging.getLogger(__name__)
 
-FILES = ("config.json", "log.txt", "history.csv", "curves.png")
+FILES = ("config.json", "log.txt", "history.csv", "curves.png", "balance.csv", "balance.png")
 
 
 class RunFolder:
@@ -82,7 +82,9 @@ class RunFolder:
                 raise DataError(f"{path} is no JSON object ({error}); delete it to go on without it") from error
             # As JSON has it: tuples are lists there.
             now = json.loads(json.dumps(config))
-            changed = [name for name in now if name not in ("resume", "prefix") and now[name] != earlier.get(name)]
+            # A flag that the earlier version did not have is no change.
+            known = [name for name in now if name in earlier and name not in ("resume", "prefix")]
+            changed = [name for name in known if now[name] != earlier[name]]
             for name in changed:
                 _log.warning("--%s was %s in this run, now it is %s", name, earlier.get(name), now[name])
         write_json(path, config)

@@ -16,12 +16,15 @@ from agegender.pipeline.batch import Batch
 
 
 class Scorer:
-    """The inference graph, scored in batches of ``rows`` faces of ``size`` (height, width)."""
+    """The inference graph, scored in batches of ``rows`` faces of ``size`` (height, width), on what ``task`` learns."""
 
-    def __init__(self, inference: Any, *, contexts: list[Any], rows: int, size: tuple[int, int]) -> None:
+    def __init__(
+        self, inference: Any, *, contexts: list[Any], rows: int, size: tuple[int, int], task: str = "both"
+    ) -> None:
         mx = load_mxnet()
         self._symbol = scoring_symbol(inference)
         self._contexts = contexts
+        self._task = task
         self._shape = mx.io.DataDesc(IMAGE, (rows, *size, 3), np.uint8, layout="NHWC")
 
     def score(self, batches: Iterable[Batch], params: Mapping[str, npt.NDArray[Any]]) -> Scores:
@@ -32,7 +35,11 @@ class Scorer:
         for batch in batches:
             module.forward(mx.io.DataBatch(data=[mx.nd.array(batch.data, dtype=np.uint8)]), is_train=False)
             gender, age = (output.asnumpy()[: batch.valid] for output in module.get_outputs())
-            keeper.update(gender_probability=gender, age=age, labels=batch.known_labels[: batch.valid])
+            keeper.update(
+                gender_probability=None if self._task == "age" else gender,
+                age=None if self._task == "gender" else age,
+                labels=batch.known_labels[: batch.valid],
+            )
         return keeper.compute()
 
     def _bind(self, params: Mapping[str, npt.NDArray[Any]]) -> Any:

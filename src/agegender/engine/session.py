@@ -11,6 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from agegender.config import as_json
+from agegender.engine.backbone import Backbone, find_backbone
 from agegender.engine.backend import Backend, SetScorer, Trainable, open_backend
 from agegender.engine.commit import git_commit
 from agegender.engine.config import TrainConfig
@@ -23,7 +24,7 @@ from agegender.engine.start import Start, find_start
 from agegender.engine.states import convert_states
 from agegender.engine.step import StepResult
 from agegender.engine.workers import Workers
-from agegender.graph import ModelInfo
+from agegender.graph import Graph, ModelInfo
 from agegender.metrics import Scores
 from agegender.pipeline import LoaderConfig
 from agegender.pipeline.batch import Batch, known_width
@@ -45,6 +46,9 @@ class Session:
     start: Start
     # What the place within an epoch depends on.
     setup: dict[str, Any]
+    backbone: Backbone
+    # What is saved of the parameters: those of the heads that are learned, and all below.
+    saved: frozenset[str]
 
     @property
     def workers(self) -> Workers:
@@ -69,8 +73,12 @@ class Session:
             return None
         return self.scorer.score(self.data.val.epoch(0), self.inference_parameters())
 
+    def saved_parameters(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what of ``inference_parameters`` the saved graph needs."""
+        return {name: array for name, array in self.inference_parameters().items() if name in self.saved}
+
     def inference_parameters(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what is validated and saved: the moving average where there is one."""
+        """Return what is validated: the moving average where there is one."""
         # First, because it waits for the steps still under way.
         current = self.module.parameters()
         averaged = self.module.averaged()
@@ -104,6 +112,9 @@ class Session:
             config.end_epoch,
             self.keeper.prefix,
         )
+        self.backbone.describe()
+        for line in self.data.balance.table() if self.data.balance is not None else ():
+            _log.info("%s", line)
 
 
 @contextmanager
@@ -118,7 +129,9 @@ def open_session(
             setup = {"seed": config.seed, "batch": data.train.batch_size * workers.count, "data": data.digest}
             setup |= {"balance": config.balance}
             start = find_start(config.checkpoint_prefix, resume=config.resume, setup=setup)
-            module = _ready_module(config, augmentation, backend, data=data, start=start)
+            backbone = find_backbone(network_json, config)
+            module = _ready_module(config, augmentation, backend, data=data, start=start, backbone=backbone)
+            saved_json = learned_graph(network_json, config.task)
             info = start.info or _describe_model(config, augmentation, data, arguments)
             yield Session(
                 config=config,
@@ -129,18 +142,35 @@ def open_session(
                 schedule=_schedule(config, data.train.batches_per_epoch),
                 keeper=CheckpointKeeper(
                     config.checkpoint_prefix,
-                    graph_json=network_json,
+                    graph_json=saved_json,
                     info=info,
                     save_every=config.save_every,
                     best_by=config.best_by,
                 ),
                 start=start,
                 setup=setup,
+                backbone=backbone,
+                saved=frozenset(Graph.from_json(saved_json).parameters()),
             )
 
 
+def learned_graph(network_json: str, task: str) -> str:
+    """Return the graph without the outputs of a head that ``task`` does not learn: nobody shall read them."""
+    unlearned = {"age": ("gender_",), "gender": ("age_",)}.get(task, ())
+    if not unlearned:
+        return network_json
+    graph = Graph.from_json(network_json)
+    return graph.select([name for name in graph.outputs() if not name.startswith(unlearned)]).to_json()
+
+
 def _ready_module(
-    config: TrainConfig, augmentation: LoaderConfig, backend: Backend, *, data: TrainingData, start: Start
+    config: TrainConfig,
+    augmentation: LoaderConfig,
+    backend: Backend,
+    *,
+    data: TrainingData,
+    start: Start,
+    backbone: Backbone,
 ) -> Trainable:
     """Return the module with parameters and optimizer as ``start`` has them."""
     width = known_width(binned=data.train.binned)
@@ -156,9 +186,15 @@ def _ready_module(
         optimizer, momentum=config.mom, wd=float(config.wd or 0.0), steps_done=start.step, ema=config.ema
     )
     if start.arrays is not None:
-        module.restore(
-            convert_states(start.arrays, optimizer=optimizer, lr=start.lr, source=start.engine, target=backend.name)
+        states = convert_states(
+            start.arrays,
+            optimizer=optimizer,
+            lr=start.lr,
+            source=start.engine,
+            target=backend.name,
+            rates=backbone.rates,
         )
+        module.restore(states)
     return module
 
 
@@ -193,7 +229,7 @@ def _describe_model(
         best_by=config.best_by,
         data={
             "train": str(config.data_dir),
-            "records": data.train.samples_per_epoch,
+            "records": data.records,
             "digest": data.digest,
             "sha256": info.sha256 if info is not None else {},
         },

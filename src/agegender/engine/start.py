@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from agegender.engine.config import TrainConfig
 from agegender.errors import CheckpointError, UsageError
 from agegender.graph import ModelInfo, load_states, read_info, states_path
 
@@ -29,6 +30,27 @@ class Start:
     lr: float = 0.0
     arrays: dict[str, npt.NDArray[Any]] | None = None
     info: ModelInfo | None = None
+
+
+def with_recorded(config: TrainConfig) -> TrainConfig:
+    """Return ``config`` with the ``backbone_lr`` that a resumed run was begun with where none is given, 1 by default.
+
+    Raises UsageError where a run with a frozen backbone is to go on with a moving one, or the other way round: the
+    optimizer has no state of what did not move.
+    """
+    info = read_info(config.checkpoint_prefix) if config.resume else None
+    if info is None or info.last is None:
+        return config if config.backbone_lr is not None else replace(config, backbone_lr=1.0)
+    stated = info.config.get("backbone_lr")
+    begun = 1.0 if stated is None else float(stated)
+    if config.backbone_lr is None:
+        return replace(config, backbone_lr=begun)
+    if (config.backbone_lr == 0) != (begun == 0):
+        raise UsageError(
+            f"backbone_lr {config.backbone_lr:g}: this run was begun with {begun:g}, and what is frozen stays so to "
+            f"its end; begin another with --pretrained {config.checkpoint_prefix},{info.last} and another --prefix"
+        )
+    return config
 
 
 def find_start(prefix: Path, *, resume: bool, setup: dict[str, Any]) -> Start:

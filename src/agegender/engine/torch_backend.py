@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from agegender.cores import usable_cores
+from agegender.engine.backbone import find_backbone, with_still_norms
 from agegender.engine.config import TrainConfig
 from agegender.engine.torch_augment import DeviceAugmenter, left_to_the_loader
 from agegender.engine.torch_losses import AGE, GENDER
@@ -42,6 +43,7 @@ class TorchBackend:
     def __init__(self, config: TrainConfig, network_json: str) -> None:
         load_torch()
         self._config = config
+        self._network_json = network_json
         self._graph = Graph.from_json(network_json)
         self._device = _own_device(config.gpu_ids)
         self.devices = [str(self._device)]
@@ -62,9 +64,11 @@ class TorchBackend:
     ) -> TorchTraining:
         """Return the network with its losses on this process's device."""
         on_device = DeviceAugmenter(augmentation, seed=self._config.seed) if self._device.type != "cpu" else None
+        backbone = find_backbone(self._network_json, self._config)
         return TorchTraining(
-            self._graph,
+            Graph.from_json(with_still_norms(self._network_json, backbone)),
             self._config,
+            backbone=backbone,
             device=self._device,
             workers=self.workers,
             size=size,
@@ -74,7 +78,7 @@ class TorchBackend:
 
     def scorer(self, *, rows: int, size: tuple[int, int]) -> TorchScorer:
         """Return a scorer on the same device."""
-        return TorchScorer(self._graph, device=self._device)
+        return TorchScorer(self._graph, device=self._device, task=self._config.task)
 
     def leave(self, *, failed: bool) -> None:
         """Part from the others; after an error without waiting for what they still send."""
@@ -85,9 +89,10 @@ class TorchBackend:
 
 
 class TorchScorer:
-    """The inference graph in float32, scored batch by batch."""
+    """The inference graph in float32, scored batch by batch on what ``task`` learns."""
 
-    def __init__(self, graph: Graph, *, device: torch.device) -> None:
+    def __init__(self, graph: Graph, *, device: torch.device, task: str = "both") -> None:
+        self._task = task
         self._graph = graph.select([GENDER, AGE])
         self._device = device
 
@@ -100,8 +105,8 @@ class TorchScorer:
             data = torch.from_numpy(batch.data[: batch.valid]).to(self._device).permute(0, 3, 1, 2).float()
             outputs = module(data)
             keeper.update(
-                gender_probability=outputs[GENDER].cpu().numpy(),
-                age=outputs[AGE].cpu().numpy(),
+                gender_probability=None if self._task == "age" else outputs[GENDER].cpu().numpy(),
+                age=None if self._task == "gender" else outputs[AGE].cpu().numpy(),
                 labels=batch.known_labels[: batch.valid],
             )
         return keeper.compute()

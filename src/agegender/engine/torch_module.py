@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from agegender.engine.backbone import Backbone
 from agegender.engine.config import TrainConfig
 from agegender.engine.initial import initial_parameters
 from agegender.engine.step import Results, StepResult
@@ -35,6 +36,7 @@ class TorchTraining:
 
     With several ``workers`` gradients are averaged by DistributedDataParallel over the default process group.
     ``autocast`` computes in bf16 where that is safe; parameters stay float32. ``augment`` changes images on the device.
+    ``backbone`` has rates of its own, which ``graph`` is ready for (``backbone.with_still_norms``).
     """
 
     def __init__(
@@ -47,13 +49,16 @@ class TorchTraining:
         size: tuple[int, int],
         autocast: bool,
         augment: Augment | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
+        backbone = Backbone(1.0) if backbone is None else backbone
         inner = {f"{node.name}_output" for node in graph.nodes if not node.is_variable}
         wanted = needed_outputs(config, inner)
         # All parameters of the graph, so that what is saved is complete; the losses read some nodes besides.
         self._graph = graph.select(list(dict.fromkeys([*graph.outputs(), GENDER, AGE, *wanted])))
         reached = set(graph.select(wanted).arguments())
-        self._frozen = {name for name in self._graph.arguments() if name not in reached}
+        self._frozen = {name for name in self._graph.arguments() if name not in reached} | set(backbone.frozen)
+        self._rates, self._still = backbone.rates, {f"aux:{name}" for name in backbone.still}
         self._config = config
         self._device = device
         self._workers = workers
@@ -81,7 +86,7 @@ class TorchTraining:
     def start_optimizer(self, kind: str, *, momentum: float, wd: float, steps_done: int = 0, ema: float = 0) -> None:
         """Make the optimizer, and a moving average of the parameters where ``ema`` is not 0."""
         trained = {name[4:]: tensor for name, tensor in self._tensors().items() if tensor.requires_grad}
-        self._optimizer = Optimizer(kind, trained, momentum=momentum, wd=wd, steps_done=steps_done)
+        self._optimizer = Optimizer(kind, trained, momentum=momentum, wd=wd, steps_done=steps_done, rates=self._rates)
         self.step_count = steps_done
         if ema:
             self._average = MovingAverage(self._tensors(), decay=ema)
@@ -113,8 +118,9 @@ class TorchTraining:
         """Give BatchNorm the mean of all workers' statistics; each has seen its own share of the batches."""
         if self._workers.alone:
             return
-        averages = [] if self._average is None else [t for name, t in self._average.tensors.items() if _is_state(name)]
-        for tensor in [*(t for name, t in self._tensors().items() if _is_state(name)), *averages]:
+        kept = [self._tensors()] if self._average is None else [self._tensors(), self._average.tensors]
+        moving = [t for tensors in kept for name, t in tensors.items() if _is_state(name) and name not in self._still]
+        for tensor in moving:
             dist.all_reduce(tensor)
             tensor /= self._workers.count
 

@@ -47,24 +47,36 @@ class RMSProp(torch.optim.Optimizer):
 
 
 class Optimizer:
-    """The optimizer ``kind`` over named parameters. Weight decay is MXNet's: of ``*_weight`` and ``*_gamma`` alone."""
+    """The optimizer ``kind`` over named parameters. Weight decay is MXNet's: of ``*_weight`` and ``*_gamma`` alone.
+
+    ``rates`` has the share of the learning rate of the parameters that have one of their own.
+    """
 
     def __init__(
-        self, kind: str, parameters: Mapping[str, torch.Tensor], *, momentum: float, wd: float, steps_done: int
+        self,
+        kind: str,
+        parameters: Mapping[str, torch.Tensor],
+        *,
+        momentum: float,
+        wd: float,
+        steps_done: int,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         self._kind = kind
         self._parameters = dict(parameters)
         self._momentum = momentum
         self._steps_done = steps_done
-        groups: list[dict[str, Any]] = [{"params": [], "weight_decay": wd}, {"params": [], "weight_decay": 0.0}]
+        groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in parameters.items():
-            groups[0 if name.endswith(("_weight", "_gamma")) else 1]["params"].append(parameter)
-        self._optimizer = _make(kind, [group for group in groups if group["params"]], momentum=momentum)
+            decay, rate = wd if name.endswith(("_weight", "_gamma")) else 0.0, (rates or {}).get(name, 1.0)
+            group = groups.setdefault((decay, rate), {"params": [], "weight_decay": decay, "rate": rate})
+            group["params"].append(parameter)
+        self._optimizer = _make(kind, [*groups.values()], momentum=momentum)
 
     def step(self, lr: float) -> None:
         """Update the parameters with the rate ``lr`` and forget the gradients."""
         for group in self._optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["rate"]
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from agegender.engine.interruption import Interruption
 from agegender.engine.monitor import Monitor, shown
 from agegender.engine.run_folder import RunFolder
 from agegender.engine.session import Session, open_session
-from agegender.engine.start import place
+from agegender.engine.start import place, with_recorded
+from agegender.files import write_text
 from agegender.metrics import Scores
-from agegender.pipeline import LoaderConfig
+from agegender.pipeline import BalanceEffect, LoaderConfig
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ _ASK_EVERY = 10
 
 History = list[dict[str, float]]
 Draw = Callable[[History, Path], None]
+DrawBalance = Callable[[BalanceEffect, Path], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +54,16 @@ def train(
     network_json: str,
     arguments: dict[str, Any] | None = None,
     draw: Draw | None = None,
+    draw_balance: DrawBalance | None = None,
 ) -> TrainResult:
     """Train the inference graph ``network_json`` on ``config.data_dir`` and leave checkpoints and a run folder.
 
     ``config`` has no None left where a network has its own default (see ``app.networks.resolve``); ``arguments`` are
-    what the graph was built with, for ``prefix.json``; ``draw`` draws the history into a file. Raises UsageError,
+    what the graph was built with, for ``prefix.json``; ``draw`` draws the history into a file, ``draw_balance`` the
+    ages before and after balancing. Raises UsageError,
     DataError, CheckpointError as their messages say, TrainingError for a loss that is not finite.
     """
+    config = with_recorded(config)
     with open_session(config, augmentation, network_json=network_json, arguments=arguments or {}) as session:
         folder = RunFolder(config.checkpoint_prefix, active=session.workers.first)
         earlier = None if session.start.info else folder.set_aside()
@@ -67,7 +73,18 @@ def train(
             folder.write_config({**as_json(config), **as_json(augmentation)})
             folder.read_history(session.start.epoch)
             session.describe()
+            _note_balance(session, folder, draw_balance)
             return _Fit(session, folder, draw).run()
+
+
+def _note_balance(session: Session, folder: RunFolder, draw: DrawBalance | None) -> None:
+    """Write what balancing does into the run folder: ``balance.csv``, ``balance.png``."""
+    effect = session.data.balance
+    if effect is None or not session.workers.first:
+        return
+    write_text(folder.path / "balance.csv", effect.csv())
+    if draw is not None:
+        draw(effect, folder.path / "balance.png")
 
 
 class _Fit:
@@ -129,7 +146,7 @@ class _Fit:
         # Saved within an epoch, it takes the number that the finished epoch will overwrite.
         session.keeper.save(
             epoch + 1 if batch else epoch,
-            params=session.inference_parameters(),
+            params=session.saved_parameters(),
             states=states,
             meta=meta,
             scores=scores,
@@ -137,14 +154,14 @@ class _Fit:
 
     def _note(self, epoch: int, monitor: Monitor, scores: Scores | None) -> None:
         """Log a finished epoch, add it to the history, draw."""
-        trained = monitor.scores()
+        trained, known = monitor.scores(), partial(shown, task=self._config.task)
         row = {"epoch": float(epoch + 1), "lr": self._session.schedule.at(epoch, 0), "train_loss": monitor.loss}
-        row |= {f"train_{name}": value for name, value in shown(trained).items()}
+        row |= {f"train_{name}": value for name, value in known(trained).items()}
         _log.info("Epoch[%d] Train-loss=%.6f", epoch, monitor.loss)
-        for name, value in shown(trained).items():
+        for name, value in known(trained).items():
             _log.info("Epoch[%d] Train-%s=%.6f", epoch, name, value)
         _log.info("Epoch[%d] Time cost=%.3f", epoch, monitor.seconds)
-        validated = dict.fromkeys(shown(trained), float("nan")) if scores is None else shown(scores)
+        validated = dict.fromkeys(known(trained), float("nan")) if scores is None else known(scores)
         for name, value in validated.items():
             if scores is not None:
                 _log.info("Epoch[%d] Validation-%s=%.6f", epoch, name, value)

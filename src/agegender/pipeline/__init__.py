@@ -9,17 +9,28 @@ if TYPE_CHECKING:
     from agegender.pipeline.batch import Batch
     from agegender.pipeline.config import LoaderConfig
     from agegender.pipeline.loader import Loader
-    from agegender.pipeline.sampling import balance_by_age
+    from agegender.pipeline.sampling import BalanceEffect, balance_by_age, balance_effect
     from agegender.pipeline.set_info import SetInfo, read_set_info
 
-__all__ = ["Batch", "Loader", "LoaderConfig", "SetInfo", "balance_by_age", "read_set_info"]
+__all__ = [
+    "BalanceEffect",
+    "Batch",
+    "Loader",
+    "LoaderConfig",
+    "SetInfo",
+    "balance_by_age",
+    "balance_effect",
+    "read_set_info",
+]
 
 _HOMES = {
+    "BalanceEffect": "sampling",
     "Batch": "batch",
     "Loader": "loader",
     "LoaderConfig": "config",
     "SetInfo": "set_info",
     "balance_by_age": "sampling",
+    "balance_effect": "sampling",
     "read_set_info": "set_info",
 }
 

@@ -66,5 +66,8 @@ class LoaderConfig:
             raise UsageError(f"bad_records {self.bad_records!r} is neither 'stop' nor 'skip'")
 
 
+# How often a face comes in an epoch, by its age: ``sampling.age_shares``.
+BALANCES = ("none", "age", "over", "under")
+
 # Nothing random: what scoring uses.
 PLAIN = LoaderConfig(rand_mirror=False)

@@ -1,6 +1,9 @@
-"""Orders other than every record once: balanced over ages."""
+"""Orders other than every record once: balanced over ages, and what that does to a set."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -36,19 +39,85 @@ def age_weights(labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return weights
 
 
-def balance_by_age(labels: npt.ArrayLike, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return (n,) positions for one epoch in which rare ages come more often, sorted; the loader shuffles them.
+def age_shares(labels: npt.ArrayLike, *, balance: str) -> npt.NDArray[np.float64]:
+    """Return (n,) how often each record comes in an epoch, on average.
 
-    Systematic resampling: a record of weight w comes floor(w) or ceil(w) times, which of the two depends on
-    (seed, epoch) alone. Raises ValueError without labels.
+    ``age``: its weight (``age_weights``), 1 on average. ``over`` is the half of it that repeats: at least 1; ``under``
+    the half that leaves out: at most 1. Unknown ages come once each, whatever the way.
     """
     weights = age_weights(labels)
-    count = len(weights)
-    if count == 0:
+    if balance == "over":
+        return np.maximum(weights, 1)
+    return np.minimum(weights, 1) if balance == "under" else weights
+
+
+def balance_by_age(labels: npt.ArrayLike, seed: int, epoch: int, *, balance: str = "age") -> npt.NDArray[np.int64]:
+    """Return positions for one epoch in which rare ages come more often, sorted; the loader shuffles them.
+
+    ``balance`` is age (n positions), over (at least n: every record comes) or under (at most n: none comes twice);
+    every epoch has equally many. Systematic resampling: a record of share s (``age_shares``) comes floor(s) or ceil(s)
+    times, which of the two depends on (seed, epoch) alone. Raises ValueError without labels.
+    """
+    weights = age_shares(labels, balance=balance)
+    if len(weights) == 0:
         raise ValueError("there are no labels to balance")
+    count = _epoch_length(weights, balance=balance)
     # Records trade places each epoch, or the same neighbours would always share one draw.
     rng = generator(seed=seed, epoch=epoch)
-    order = rng.permutation(count)
+    order = rng.permutation(len(weights))
     edges = np.cumsum(weights[order])
     points = (np.arange(count) + rng.random()) * (edges[-1] / count)
-    return np.sort(order[np.minimum(np.searchsorted(edges, points, side="right"), count - 1)])
+    return np.sort(order[np.minimum(np.searchsorted(edges, points, side="right"), len(weights) - 1)])
+
+
+def _epoch_length(shares: npt.NDArray[np.float64], *, balance: str) -> int:
+    """Return how many faces an epoch has; rounded so that no record is missed by over, or comes twice by under."""
+    if balance == "age":
+        return len(shares)
+    total = float(shares.sum())
+    whole = round(total)
+    if math.isclose(total, whole, rel_tol=1e-9):
+        return whole
+    return math.ceil(total) if balance == "over" else math.floor(total)
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceEffect:
+    """Faces by age ``before`` and ``after`` balancing, int64 (102,): the years 0..100, then those of unknown age."""
+
+    balance: str
+    before: npt.NDArray[np.int64]
+    after: npt.NDArray[np.int64]
+
+    def decades(self) -> list[tuple[str, int, int]]:
+        """Return (ages such as 20-29, faces before, after), the decades with faces; 100 counts with the nineties."""
+        decade = np.minimum(np.arange(AGE_CLASSES) // 10, 9)
+        before, after = (np.bincount(decade, counts[:-1], minlength=10).astype(int).tolist() for counts in self._both())
+        names = [f"{10 * ten}-{10 * ten + 9 if ten < 9 else MAX_AGE}" for ten in range(10)]
+        rows: list[tuple[str, int, int]] = list(zip(names, before, after))
+        rows.append(("unknown", int(self.before[-1]), int(self.after[-1])))
+        return [row for row in rows if row[1]]
+
+    def table(self) -> list[str]:
+        """Return the lines of a table of ``decades``, under a heading."""
+        before, after = (int(counts.sum()) for counts in self._both())
+        lines = [f"balance {self.balance}: {before:,} faces, {after:,} per epoch"]
+        for ages, faces, drawn in self.decades():
+            lines.append(f"  age {ages:>7}  {faces:>9,} -> {drawn:>9,}  x {drawn / faces:.2f}")
+        return lines
+
+    def csv(self) -> str:
+        """Return a row per age that has faces: ``age,faces,per_epoch``; unknown ages as -1."""
+        rows = [f"{age if age < AGE_CLASSES else -1},{b},{a}" for age, (b, a) in enumerate(zip(*self._both())) if b]
+        return "\n".join(["age,faces,per_epoch", *rows]) + "\n"
+
+    def _both(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return self.before, self.after
+
+
+def balance_effect(labels: npt.ArrayLike, *, balance: str, seed: int = 0) -> BalanceEffect:
+    """Count the ages of ``labels`` (n, 2 or more) before, and in the first epoch after balancing."""
+    ages = np.asarray(labels, np.float64)[:, 1]
+    years = np.where(ages >= 0, np.clip(ages, 0, MAX_AGE), AGE_CLASSES).astype(np.int64)
+    drawn = years[balance_by_age(labels, seed, 0, balance=balance)]
+    return BalanceEffect(balance, *(np.bincount(part, minlength=AGE_CLASSES + 1) for part in (years, drawn)))

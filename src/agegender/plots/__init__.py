@@ -7,7 +7,9 @@ from typing import Any
 
 _HOMES = {
     "contact_sheet": "contact",
+    "draw_balance": "balance",
     "draw_curves": "curves",
+    "draw_folds": "folds",
     "draw_scatter": "scatter",
     "plot_ages": "ages",
     "save_curves": "curves",
