@@ -35,7 +35,7 @@ def split(
         if side:
             result[side].append(sample)
         else:
-            units[_unit_key(sample)].append(sample)
+            units[unit_key(sample)].append(sample)
     for name, ratio in (("test", test_ratio), ("val", val_ratio / (1.0 - test_ratio))):
         for key in _take(units, ratio, salt=f"{seed}/{name}"):
             result[name].extend(units.pop(key))
@@ -62,7 +62,7 @@ def _own_splits(samples: Iterable[FaceSample]) -> dict[str, str]:
     return own
 
 
-def _unit_key(sample: FaceSample) -> str:
+def unit_key(sample: FaceSample) -> str:
     """Name what must stay together. No part of it depends on where the data root lies."""
     if sample.subject:
         return f"subject/{sample.subject}"
@@ -78,11 +78,11 @@ def _take(units: dict[str, list[FaceSample]], ratio: float, *, salt: str) -> lis
     ranked = {key: hashlib.sha256(f"{salt}/{key}".encode()).digest() for key in units}
     strata: dict[tuple[str, int, int], list[str]] = defaultdict(list)
     for key, faces in units.items():
-        strata[_stratum(faces)].append(key)
+        strata[stratum(faces)].append(key)
     chosen: list[str] = []
     carry = 0.0
-    for stratum in sorted(strata):
-        keys = sorted(strata[stratum], key=ranked.__getitem__)
+    for name in sorted(strata):
+        keys = sorted(strata[name], key=ranked.__getitem__)
         carry += ratio * len(keys)
         # The fraction goes on to the next stratum; the small term keeps 0.1 * 10 from ending below 1.
         count = min(math.floor(carry + 1e-9), len(keys))
@@ -91,7 +91,7 @@ def _take(units: dict[str, list[FaceSample]], ratio: float, *, salt: str) -> lis
     return chosen or [min(ranked, key=ranked.__getitem__)]
 
 
-def _stratum(faces: Sequence[FaceSample]) -> tuple[str, int, int]:
+def stratum(faces: Sequence[FaceSample]) -> tuple[str, int, int]:
     """Return source, decade of the middle age and commonest gender of a unit."""
     ages = sorted(face.age for face in faces)
     gender = Counter(face.gender for face in faces).most_common(1)[0][0]
