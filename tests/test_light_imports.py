@@ -14,7 +14,21 @@ from agegender.app.cli import COMMANDS
 HEAVY = ("mxnet", "torch", "onnxruntime", "cv2", "matplotlib")
 # Rooms handle images with OpenCV, but none may start an executor or a plot by being imported.
 HEAVY_FOR_ROOMS = ("mxnet", "torch", "onnxruntime", "matplotlib")
-ROOMS = ("recordio", "dataset", "pipeline", "face", "graph", "executor", "metrics", "engine", "deploy", "plots", "app")
+ROOMS = (
+    "recordio",
+    "dataset",
+    "pipeline",
+    "face",
+    "graph",
+    "executor",
+    "metrics",
+    "engine",
+    "deploy",
+    "plots",
+    "report",
+    "service",
+    "app",
+)
 
 
 def loaded_by(root: Path, code: str, heavy: tuple[str, ...]) -> str:

@@ -27,6 +27,7 @@ COMMANDS = {
     "eval": ("agegender.app.evaluate", "score a model on records or a list (eval.py)"),
     "infer": ("agegender.app.infer", "find faces in photos and tell age and gender (infer.py)"),
     "export": ("agegender.app.export", "write a model as ONNX, also in eight bits (tools/export.py)"),
+    "serve": ("agegender.app.serve", "serve age and gender over HTTP (serve.py)"),
 }
 
 

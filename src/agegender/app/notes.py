@@ -15,6 +15,8 @@ CHINESE = {
     ),
     "%s: finishing the set that an earlier run had complete": "%s：完成上次已打包好的数据集",
     "%s has no %s: scanning it (tools/rec.py index writes one)": "%s没有%s，正在扫描（可用 tools/rec.py index 生成）",
+    "listening on http://%s:%d (Ctrl-C stops)": "正在监听 http://%s:%d（Ctrl-C 停止）",
+    "stopping: %d requests are still being answered": "正在停止：还有%d个请求正在处理",
     "%s: record 0 is a range header; %d images, %d identities": "%s：第0条记录是范围头；%d张图片，%d个身份",
 }
 

@@ -82,16 +82,18 @@ class Net:
     def read(self, crops: Sequence[Photo]) -> Reading:
         """Return what the net tells of n > 0 crops, each (h, w, 3) uint8 RGB in its template, in one batch."""
         batch = np.stack([resize_crop(crop, self.input.size) for crop in crops])
-        return self._calibrated(self.readout.read(self._executor.forward(to_input(batch, self.input))))
+        return calibrated(self.readout.read(self._executor.forward(to_input(batch, self.input))), self.calibration)
 
-    def _calibrated(self, reading: Reading) -> Reading:
-        gender, interval = reading.gender, None
-        if gender is not None:
-            gender = self.calibration.gender(gender).astype(np.float32)
-        if reading.age is not None:
-            ends = self.calibration.interval(reading.distribution, age=reading.age)
-            interval = None if ends is None else ends.astype(np.float32)
-        return dataclasses.replace(reading, gender=gender, interval=interval)
+
+def calibrated(reading: Reading, calibration: Calibration) -> Reading:
+    """Return ``reading`` with its genders corrected and the intervals of its ages added."""
+    gender, interval = reading.gender, None
+    if gender is not None:
+        gender = calibration.gender(gender).astype(np.float32)
+    if reading.age is not None:
+        ends = calibration.interval(reading.distribution, age=reading.age)
+        interval = None if ends is None else ends.astype(np.float32)
+    return dataclasses.replace(reading, gender=gender, interval=interval)
 
 
 def read_description(info: ModelInfo, source: Path) -> tuple[InputSpec, Readout]:

@@ -114,7 +114,7 @@ class Predictor:
         return faces
 
     def _predict_all(self, images: Sequence[Photo]) -> list[list[Face]]:
-        found = [[self._whole(image)] if self.detector is None else self.detector.detect(image) for image in images]
+        found = [[self.whole(image)] if self.detector is None else self.detector.detect(image) for image in images]
         crops: list[Any] = []
         for image, detections in zip(images, found, strict=True):
             crops += self.reader.crop(image, None if self.detector is None else detections)
@@ -138,7 +138,8 @@ class Predictor:
             embedding=None if reading.embedding is None else reading.embedding[row],
         )
 
-    def _whole(self, image: Photo) -> Detection:
+    def whole(self, image: Photo) -> Detection:
+        """Return the one face of a photo that is a crop in the model's template: all of it."""
         height, width = image.shape[:2]
         points = np.array(self.template.points) * (width, height)
         return Detection(np.array([0, 0, width, height], np.float32), points.astype(np.float32), 1.0)
