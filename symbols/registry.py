@@ -56,6 +56,7 @@ NETWORKS: dict[str, Network] = {
             lr=1e-3,
             wd=1e-4,
         ),
+        Network(name="mobilefacenet", builder="symbols.mobilefacenet:mobilefacenet", embedding=128),
     )
 }
 

@@ -8,7 +8,7 @@ import pytest
 
 from tools import build_symbols
 
-NAMES = ["r50", "m50", "ssrnet", "ssrnet-ssr", "mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"]
+NAMES = ["r50", "m50", "ssrnet", "ssrnet-ssr", "mobilefacenet", "mtcnn_pnet", "mtcnn_rnet", "mtcnn_onet"]
 
 
 def test_every_builtin_is_shipped_and_nothing_else() -> None:

@@ -37,6 +37,7 @@ PACKAGED = {
     "r50": Defaults(),
     "m50": Defaults(embedding=256),
     "ssrnet": Defaults(data_shape=(3, 64, 64), embedding=64, optimizer="adam", lr=1e-3, wd=1e-4),
+    "mobilefacenet": Defaults(embedding=128),
 }
 
 
