@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from agegender.app import train as train_command
 from agegender.app.ending import exit_code_of
+from agegender.app.networks import build_network
 from agegender.config import collect
 from agegender.dataset.folds import Folds, PackedFaces, make_folds, own_folds, read_faces, write_folds
 from agegender.engine.config import TrainConfig
@@ -56,6 +58,7 @@ _OURS = ("data_dir", "prefix", "resume", "seed", "gpu_ids")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the cross-validation and return the exit code."""
     args, flags = _parser().parse_known_args(argv)
+    flags = [flag for flag in flags if flag != "--"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     return exit_code_of(lambda: _run(args, flags), prog="cross_validate.py", debug=args.debug)
 
@@ -66,6 +69,7 @@ def _run(args: argparse.Namespace, flags: Sequence[str]) -> int:
     output = Path(args.output)
     sets = _open(args.data)
     info = _common_info(sets)
+    info["labels"] = config.label_order or info["labels"]
     faces = read_faces(sets, label_order=info["labels"])
     folds = _folds(args, faces)
     _begin(output, _plan(args, flags, sets, folds), resume=args.resume)
@@ -220,6 +224,7 @@ def _train_config(flags: Sequence[str]) -> TrainConfig:
     parser.add_argument("--debug", action="store_true")
     train_command.add_arguments(parser)
     config = collect(TrainConfig, parser.parse_args(flags))
+    build_network(config)  # a wrong name is found before anything is written
     default = TrainConfig()
     for name in _OURS:
         if getattr(config, name) != getattr(default, name):
@@ -339,4 +344,6 @@ def _numbers(text: str) -> list[int]:
 
 
 if __name__ == "__main__":
+    # Else a batch system that ends the tool leaves the trainings running, which --resume would then start twice.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

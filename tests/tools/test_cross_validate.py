@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from agegender.dataset.pack import pack
 from agegender.dataset.sources.synthetic import synthetic_sample
 from agegender.face.photo import write_photo
 from agegender.pipeline.set_info import read_set_info
-from agegender.recordio import open_records
+from agegender.recordio import Header, RecordWriter, open_records, unpack
+from agegender.recordio import pack as pack_record
 from tools.cross_validate import main
 
 TINY = ["--network", "ssrnet", "--width", "0.25", "--data_shape", "3,32,32", "--batch_size", "8", "--engine", "mxnet"]
@@ -119,34 +121,37 @@ def test_own_folds_two_seeds_two_at_a_time(
     assert Path("cv/seed-0/fold-0/model.json").stat().st_mtime_ns == before
 
 
-def test_ctrl_c_saves_and_resume_goes_on(photos: list[FaceSample], root: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_as_ctrl_c_does_and_resume_goes_on(photos: list[FaceSample], root: Path, tmp_path: Path) -> None:
     pack_set(photos, Path("set"), folds=False)
     command = [sys.executable, str(root / "tools" / "cross_validate.py"), "--data", "set/train.rec", "set/val.rec"]
-    command += ["--folds", "2", "--output", "cv", "--gpu_ids", "cpu", *TINY, "--end_epoch", "400"]
+    command += ["--folds", "2", "--output", "cv", "--gpu_ids", "cpu", "--", *TINY, "--end_epoch", "400"]
     with open("out.txt", "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         history = tmp_path / "cv" / "seed-0" / "fold-0" / "history.csv"
         deadline = time.monotonic() + 100
         while not history.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=60) == 130, Path("out.txt").read_text()
     told = Path("out.txt").read_text()
     assert "2 folds made with seed 0, a subject is in one fold only; 36 faces" in told
     assert "cross_validate.py: interrupted" in told
+    # Not one of its trainings runs on.
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [line for line in lines if str(tmp_path).encode() in line]
     done = len(rows_of(history))
     log = Path("cv/seed-0/fold-0/train.log").read_text()
     assert 1 <= done < 400
     assert "go on with" in log
 
     # Fewer epochs are another protocol.
-    refused = subprocess.run([*command[:-1], "5", "--resume"], capture_output=True, text=True)
+    refused = subprocess.run([*command[:2], "--resume", *command[2:-1], "5"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert "cv was begun with other train: " in refused.stderr
     plan = json.loads(Path("cv/folds.json").read_text())
     plan["train"][-1] = str(done + 1)
     Path("cv/folds.json").write_text(json.dumps(plan))
-    ended = subprocess.run([*command[:-1], str(done + 1), "--resume"], capture_output=True, text=True)
+    ended = subprocess.run([*command[:2], "--resume", *command[2:-1], str(done + 1)], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert len(rows_of(history)) == done + 1
     assert [row["split"] for row in rows_of(Path("cv/results.csv"))] == ["train", "val", "test"] * 2
@@ -161,6 +166,7 @@ def test_ctrl_c_saves_and_resume_goes_on(photos: list[FaceSample], root: Path, t
         (["--seeds", "1,1"], "--seeds '1,1' are not different whole numbers"),
         ([], "the set has no folds of its own; --folds 5 makes some"),
         (["--folds", "99"], "--folds 99 is not within 2..18"),
+        (["--folds", "2", "--network", "ssrnt"], "did you mean 'ssrnet'?"),
         (["--folds", "2", "--prefix", "x"], "--prefix is not for train.py here"),
         (["--folds", "2", "--output", "set"], "set is not empty; --output names another folder"),
     ],
@@ -170,8 +176,9 @@ def test_wrong_usage(
 ) -> None:
     pack_set(photos, Path("set"), folds=False)
     data = [] if "--data" in flags else ["--data", "set/train.rec", "set/val.rec"]
-    assert main([*data, *flags, *TINY]) == 2
+    assert main([*data, *TINY, *flags]) == 2
     assert error in capsys.readouterr().err
+    assert not Path("runs").exists()
 
 
 def test_own_folds_are_not_made_anew(photos: list[FaceSample], capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,3 +199,21 @@ def test_a_training_that_fails_is_named(photos: list[FaceSample], capsys: pytest
     flags: list[Any] = ["--data", "set/train.rec", "set/val.rec", "--folds", "2", "--output", "cv", *TINY]
     assert main([*flags, "--gpu_ids", "7"]) == 1
     assert "cv/seed-0/fold-0: the training ended with 2: train.py: error:" in capsys.readouterr().err
+
+
+def test_labels_in_the_other_order_give_the_same_figures(
+    photos: list[FaceSample], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack_set(photos, Path("set"), folds=False)
+    flags = ["--folds", "2", "--gpu_ids", "cpu", *TINY, "--end_epoch", "1"]
+    assert main(["--data", "set/train.rec", "--output", "one", *flags]) == 0
+    Path("turned").mkdir()
+    with open_records("set/train.rec") as records, RecordWriter(Path("turned/train.rec")) as writer:
+        for key, payload in enumerate(records):
+            header, body = unpack(payload)
+            writer.write(key, pack_record(Header(header.label[::-1].copy(), key), body))
+    for name in ("train.csv", "train.json"):
+        shutil.copy(Path("set", name), Path("turned", name))
+    first = capsys.readouterr().out
+    assert main(["--data", "turned/train.rec", "--output", "two", *flags, "--label_order", "age,gender"]) == 0
+    assert capsys.readouterr().out == first
