@@ -53,6 +53,36 @@ def clean_age(value: str | int | float) -> int:
     return min(int(number), MAX_AGE)
 
 
+def clean_bin(age: str | int | float, low: str | int | float, high: str | int | float) -> tuple[int, int, int]:
+    """Return age, first and last year of its bin, cleaned as ``clean_age`` does; the ends are -1 where there is no bin.
+
+    An unknown age becomes the middle of its bin. Raises LabelError for half a bin, the wrong way, or an age outside.
+    """
+    year, first, last = clean_age(age), clean_age(low), clean_age(high)
+    if (first == UNKNOWN) != (last == UNKNOWN):
+        raise LabelError(f"low {low!r} and high {high!r} make no bin; give both, or none")
+    if first > last:
+        raise LabelError(f"low {low!r} is above high {high!r}")
+    if first == UNKNOWN:
+        return year, first, last
+    if year == UNKNOWN:
+        year = (first + last) // 2
+    if not first <= year <= last:
+        raise LabelError(f"age {year} is not in the bin {first}..{last}")
+    return year, first, last
+
+
+def clean_std(value: str | float) -> float:
+    """Return the deviation of an age in years, -1 for none (empty, -1). Raises LabelError for anything not above 0."""
+    try:
+        number = float(UNKNOWN if value == "" else value)
+    except ValueError:
+        raise LabelError(f"std {value!r} is not a number of years (-1 or empty: none)") from None
+    if not (number == UNKNOWN or 0 < number < math.inf):
+        raise LabelError(f"std {value!r} is not above 0 (-1 or empty: none)")
+    return number
+
+
 _GENDER_WORDS = {
     "": UNKNOWN,
     "unknown": UNKNOWN,

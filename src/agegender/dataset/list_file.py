@@ -19,7 +19,7 @@ from agegender.dataset.face_record import SPLITS, FaceSample
 from agegender.dataset.problems import BAD_LABEL, Problems
 from agegender.errors import LabelError
 from agegender.files import atomic_path
-from agegender.labels import UNKNOWN, clean_age, clean_gender
+from agegender.labels import UNKNOWN, clean_bin, clean_gender, clean_std
 
 LABEL_COLUMNS = ("path", "gender", "age")
 EXTRA_COLUMNS = ("subject", "group", "split", "template", "source", "low", "high", "std", "fold", "box")
@@ -137,12 +137,7 @@ def _sample(cells: dict[str, str], file: Path) -> FaceSample:
     split = cells.get("split", "").lower()
     if split and split not in SPLITS:
         raise LabelError(f"split {split!r} is none of {', '.join(SPLITS)}")
-    age = clean_age(cells.get("age", UNKNOWN))
-    low, high = _read_bin(cells.get("low", ""), cells.get("high", ""))
-    if low >= 0 and age == UNKNOWN:
-        age = (low + high) // 2
-    if low >= 0 and not low <= age <= high:
-        raise LabelError(f"age {age} is not in the bin {low}..{high}")
+    age, low, high = clean_bin(cells.get("age", UNKNOWN), cells.get("low", ""), cells.get("high", ""))
     return FaceSample(
         _resolved(cells["path"], file.parent),
         clean_gender(cells.get("gender", UNKNOWN)),
@@ -154,7 +149,7 @@ def _sample(cells: dict[str, str], file: Path) -> FaceSample:
         template=cells.get("template") or None,
         low=low,
         high=high,
-        std=_read_std(cells.get("std", "")),
+        std=clean_std(cells.get("std", "")),
         fold=cells.get("fold", ""),
         box=_read_box(cells.get("box", "")),
     )
@@ -168,26 +163,6 @@ def _cell(sample: FaceSample, name: str) -> str:
     if name == "box":
         return " ".join(f"{number:g}" for number in value or ())
     return value or ""
-
-
-def _read_bin(low: str, high: str) -> tuple[int, int]:
-    """Return the first and last year of a bin, both -1 for none. Raises LabelError for half a one, or the wrong way."""
-    ends = clean_age(low), clean_age(high)
-    if (ends[0] == UNKNOWN) != (ends[1] == UNKNOWN):
-        raise LabelError(f"low {low!r} and high {high!r} make no bin; give both, or none")
-    if ends[0] > ends[1]:
-        raise LabelError(f"low {low!r} is above high {high!r}")
-    return ends
-
-
-def _read_std(text: str) -> float:
-    try:
-        value = float(text or UNKNOWN)
-    except ValueError:
-        raise LabelError(f"std {text!r} is not a number of years (-1 or empty: none)") from None
-    if not (value == UNKNOWN or 0 < value < math.inf):
-        raise LabelError(f"std {text!r} is not above 0 (-1 or empty: none)")
-    return value
 
 
 def _read_box(text: str) -> tuple[float, ...] | None:
