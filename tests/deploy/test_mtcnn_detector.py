@@ -63,6 +63,25 @@ def test_tiles_and_chunks_change_nothing(detector: MTCNN, people: np.ndarray, mo
     assert_same(detector.detect(people), expected)
 
 
+def test_threads_change_nothing(people: np.ndarray) -> None:
+    alone, together = open_mtcnn(engine="onnxruntime", threads=1), open_mtcnn(engine="onnxruntime", threads=3)
+    assert_same(together.detect(people), alone.detect(people))
+
+
+def test_an_error_in_a_thread_is_told(detector: MTCNN, people: np.ndarray) -> None:
+    class Broken:
+        def forward(self, data: np.ndarray) -> dict[str, np.ndarray]:
+            raise CheckpointError("no such tile")
+
+    with pytest.raises(CheckpointError, match="no such tile"):
+        MTCNN(Broken(), Broken(), Broken(), workers=2).detect(people)
+
+
+def test_no_workers(detector: MTCNN) -> None:
+    with pytest.raises(UsageError, match="0 workers can't find faces: at least 1"):
+        MTCNN(detector._pnet, detector._rnet, detector._onet, workers=0)
+
+
 @pytest.mark.parametrize("length", [1, 12, 13, 42, 43, 394, 395, 2656, 9999])
 def test_tiles_cover_all_windows(length: int) -> None:
     count, side = mtcnn._tiles(length)
@@ -94,12 +113,25 @@ def test_noise_has_no_face(detector: MTCNN) -> None:
 
 def test_crops_reach_outside_in_black() -> None:
     image = np.full((10, 10, 3), 100, np.uint8)
-    crop = mtcnn._crop(image, np.array([-5, -5, 5, 5], np.float32), 10)
-    assert (crop[:5] == 0).all()
-    assert (crop[:, :5] == 0).all()
-    assert (crop[5:, 5:] == 100).all()
-    assert (mtcnn._crop(image, np.array([50, 50, 60, 60], np.float32), 4) == 0).all()
-    assert mtcnn._crop(image, np.array([3.2, 3.2, 3.3, 3.3], np.float32), 4).shape == (4, 4, 3)
+    boxes = np.array([[-5, -5, 5, 5], [50, 50, 60, 60], [5, 5, 15, 15]], np.float32)
+    across, beside, below, none = mtcnn._crops(image, boxes, side=10, count=4)
+    assert (across[:5] == 0).all()
+    assert (across[:, :5] == 0).all()
+    assert (across[5:, 5:] == 100).all()
+    assert (beside == 0).all()
+    assert (below[:5, :5] == 100).all()
+    assert (below[5:] == 0).all()
+    assert (none == 0).all()
+
+
+def test_crops_are_the_average_of_what_they_cover() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    boxes = np.array([[3.2, 3.2, 3.3, 3.3], [10.4, 20.6, 34.4, 44.6], [7.6, 2.4, 55.6, 50.4]], np.float32)
+    dot, same, half = mtcnn._crops(image, boxes, side=24, count=3)
+    assert (dot == image[3, 3]).all()
+    np.testing.assert_array_equal(same, image[21:45, 10:34])
+    blocks = image[2:50, 8:56].reshape(24, 2, 24, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half - blocks).max() <= 0.5
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_a_machine_without_it_is_told_how_to_get_it(missing: str, monkeypatch: p
         load_onnxruntime()
 
 
-@pytest.mark.parametrize("slopes", [[-1.3, 0.0, 0.25, 1.0, 2.0], [0.4]])
+@pytest.mark.parametrize("slopes", [[-1.3, 0.0, 0.25, 1.0, 2.0], [-1.3, 0.0, 0.25, 0.5, 0.9], [0.4]])
 def test_prelu_on_the_processor_is_prelu(slopes: list[float]) -> None:
     sym = load_mxnet().sym
     graph = graph_of(sym.LeakyReLU(sym.Variable("data"), act_type="prelu", name="prelu"))

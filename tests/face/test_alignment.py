@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from skimage.transform import SimilarityTransform
 
 from agegender.errors import ImageError, UsageError
 from agegender.face.align import similarity, warp
@@ -46,7 +47,31 @@ def test_similarity_is_the_least_squares_one() -> None:
     np.testing.assert_allclose(matrix, [[a, -b, c], [b, a, d]], atol=1e-9)
 
 
-@pytest.mark.parametrize("points", [np.zeros((5, 2)), np.full((5, 2), np.nan), np.full((5, 2), np.inf)])
+@given(
+    name=st.sampled_from(sorted(TEMPLATES)),
+    size=st.sampled_from([64, 112, 224]),
+    points=st.lists(st.tuples(st.floats(-100, 8000), st.floats(-100, 8000)), min_size=5, max_size=5),
+)
+def test_similarity_is_that_of_scikit_image(name: str, size: int, points: list[tuple[float, float]]) -> None:
+    landmarks, template = np.array(points), get_template(name)
+    assume(landmarks.std(axis=0).max() > 0.5)
+    transform = SimilarityTransform.from_estimate(landmarks, template.pixels(size))
+    # Points that say next to nothing of the rotation, such as a mirrored face, leave both nothing but rounding.
+    assume(transform and transform.scale > 1e-3 * size / (np.ptp(landmarks, axis=0).max() + 1))
+    np.testing.assert_allclose(similarity(landmarks, template, size), transform.params[:2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.zeros((5, 2)),
+        np.full((5, 2), 1 / 3),
+        np.tile([1234.567, 0.1], (5, 1)),
+        np.full((5, 2), np.nan),
+        np.full((5, 2), np.inf),
+        ARCFACE.pixels(1) * 1e200,
+    ],
+)
 def test_points_that_determine_nothing(points: np.ndarray) -> None:
     with pytest.raises(ImageError, match="don't determine a crop"):
         similarity(points, ARCFACE, 112)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -34,19 +34,32 @@ def scales(shape: tuple[int, ...], *, min_face: float, factor: float, window: in
     return found
 
 
-def build_mosaic(image: npt.NDArray[np.uint8], levels: Sequence[float]) -> tuple[npt.NDArray[np.uint8], list[Level]]:
+def build_mosaic(
+    image: npt.NDArray[np.uint8],
+    levels: Sequence[float],
+    *,
+    each: Callable[[Callable[[Level], None], list[Level]], object] | None = None,
+) -> tuple[npt.NDArray[np.uint8], list[Level]]:
     """Return the mosaic (H, W, 3) uint8 of ``image`` at all scales ``levels`` (largest first), and where each lies.
 
     Levels touch each other: a network without padding sees them apart as long as windows across borders are dropped.
-    Places are even, for networks of stride 2.
+    Places are even, for networks of stride 2. ``each`` calls what it is given on all of a list, several at once if it
+    has threads, and returns when all are done; without it the levels are resized in turn.
     """
     sizes = [(round(image.shape[0] * scale), round(image.shape[1] * scale)) for scale in levels]
     places, (height, width) = _pack([(_even(h), _even(w)) for h, w in sizes])
     mosaic = np.zeros((height, width, 3), np.uint8)
-    found = []
-    for scale, (h, w), (top, left) in zip(levels, sizes, places, strict=True):
-        mosaic[top : top + h, left : left + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-        found.append(Level(scale, top, left, h, w))
+    found = [Level(scale, *place, *size) for scale, place, size in zip(levels, places, sizes, strict=True)]
+
+    def fill(level: Level) -> None:
+        target = mosaic[level.top : level.top + level.height, level.left : level.left + level.width]
+        cv2.resize(image, (level.width, level.height), dst=target, interpolation=cv2.INTER_AREA)
+
+    if each is None:
+        for level in found:
+            fill(level)
+    else:
+        each(fill, found)
     return mosaic, found
 
 

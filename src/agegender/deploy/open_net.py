@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agegender.deploy.batch_parts import InParts
 from agegender.deploy.net import FaceReader, Net
 from agegender.deploy.pair import Pair
 from agegender.errors import CheckpointError, UsageError
 from agegender.executor import open_executor
+from agegender.executor.base import Executor
 from agegender.executor.choice import choose_executor
 from agegender.graph.checkpoint import load_checkpoint
 from agegender.graph.info import ModelInfo, info_from_json, info_path, read_info
@@ -64,7 +66,7 @@ def open_net(
         path = Path(model).expanduser()
         check_runs_onnx(engine, path)
         file, info, source = open_onnx(path, gpu_ids=gpu_ids, providers=providers, threads=threads)
-        return Net(info, file, source=source, template=template)
+        return Net(info, _in_parts(file), source=source, template=template)
     found = model if isinstance(model, ModelRef) else find_model(None if model is None else str(model))
     checkpoint = load_checkpoint(found.prefix, found.epoch)
     if providers is not None and engine == "auto":
@@ -74,7 +76,13 @@ def open_net(
         template = None
     executor = open_executor(checkpoint, engine=chosen, gpu_ids=gpu_ids, providers=providers, threads=threads)
     source = info_path(checkpoint.prefix)
-    return Net(checkpoint.info, executor, source=source, template=template, epoch=checkpoint.epoch)
+    return Net(checkpoint.info, _in_parts(executor), source=source, template=template, epoch=checkpoint.epoch)
+
+
+def _in_parts(executor: Executor) -> Executor:
+    """Give large batches to several threads where the executor takes them and the processor has them."""
+    workers = getattr(executor, "workers", 1)
+    return InParts(executor, workers=workers) if workers > 1 else executor
 
 
 def check_runs_onnx(engine: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from agegender.errors import CheckpointError, DeviceError, GraphError
 from agegender.executor.base import forward_any
-from agegender.executor.onnx_runtime import CPU, choose_providers, load_onnxruntime, session_options
+from agegender.executor.onnx_runtime import CPU, choose_providers, load_onnxruntime, session_options, thread_count
 from agegender.graph.symbol import Graph
 
 Provider = tuple[str, dict[str, Any]]
@@ -22,7 +23,10 @@ _KEPT = 4
 
 
 class ONNXExecutor:
-    """Runs a graph on ONNX Runtime for any batch and image size."""
+    """Runs a graph on ONNX Runtime for any batch and image size; several threads may call it at once.
+
+    ``workers`` is how many of them the processor has room for, 1 on other devices.
+    """
 
     def __init__(
         self,
@@ -57,7 +61,10 @@ class ONNXExecutor:
         self._free_size = free_size
         self._providers = list(providers or choose_providers("cpu"))
         self._options = session_options(threads=threads)
+        self.workers = thread_count(threads) if self._providers[0][0] == CPU else 1
         self._sessions: OrderedDict[tuple[int | None, ...], Any] = OrderedDict()
+        # Sessions may run in several threads at once; one of them opens what is missing.
+        self._opening = threading.Lock()
 
     def forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         """Return the outputs by name for ``data`` (n, 3, height, width) float32; n may be 0.
@@ -69,7 +76,9 @@ class ONNXExecutor:
 
     def _forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         size = (data.shape[1], None, None) if self._free_size else data.shape[1:]
-        return run_session(self._session(size), {self.input: data})
+        with self._opening:
+            session = self._session(size)
+        return run_session(session, {self.input: data})
 
     def _session(self, size: tuple[int | None, ...]) -> Any:
         if size in self._sessions:
@@ -93,7 +102,10 @@ class ONNXExecutor:
 
 
 class ONNXFile:
-    """Runs an ONNX file of one image input, for the sizes that it takes; a fixed batch is filled up."""
+    """Runs an ONNX file of one image input, for the sizes that it takes; a fixed batch is filled up.
+
+    ``workers`` as in ``ONNXExecutor``; 1 where the batch is fixed, since small parts of one would be filled up.
+    """
 
     def __init__(self, path: Path, *, providers: Sequence[Provider] | None = None, threads: int | None = None) -> None:
         """Open ``path``. ``metadata`` is what it holds as key and text. Raises CheckpointError where it is no model."""
@@ -111,6 +123,7 @@ class ONNXFile:
         self.input = inputs[0].name
         self.outputs = [output.name for output in self._session.get_outputs()]
         self.shape = tuple(side if isinstance(side, int) else None for side in inputs[0].shape)
+        self.workers = thread_count(threads) if chosen[0][0] == CPU and self.shape[0] is None else 1
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def forward(self, data: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

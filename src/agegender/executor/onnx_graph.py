@@ -16,6 +16,7 @@ from agegender.executor.attributes import Attributes
 from agegender.executor.onnx_emitter import IR_VERSION, OPSET, Emitter
 from agegender.executor.onnx_ops import OPERATORS, check_operators
 from agegender.executor.parameter_rules import check_given_shapes, is_prelu, wanted_shapes
+from agegender.executor.processor_graph import for_processor
 from agegender.graph.node import Entry, Node
 from agegender.graph.symbol import Graph
 
@@ -34,13 +35,15 @@ def to_onnx(
 
     ``image`` is (channels, height, width) of the input; None is a size that the caller chooses at run time, and so is a
     ``batch`` of None. Losses are taken off; outputs keep their names. Floating-point parameters become float32.
-    ``metadata`` is stored as key and text. ``for_cpu`` writes PReLU in parts that ONNX Runtime's processor kernels are
-    faster at; the files that people take elsewhere have the operator itself. Raises CheckpointError for a missing
-    parameter, GraphError for operators that can't be written (all of them are named), and for graphs that can't take
-    such images.
+    ``metadata`` is stored as key and text. ``for_cpu`` rewrites the graph for ONNX Runtime's processor kernels
+    (``processor_graph``) and writes PReLU and softmax of pairs in parts that those are faster at; the files that people
+    take elsewhere have the operators themselves. Raises CheckpointError for a missing parameter, GraphError for
+    operators that can't be written (all of them are named), and for graphs that can't take such images.
     """
     graph = graph.inference()
     check_exportable(graph, params)
+    if for_cpu:
+        graph, params = for_processor(graph, params)
     out = Emitter(for_cpu=for_cpu)
     data = graph.input_name()
     out.add_input(data, _input_shape(image, batch))
@@ -57,12 +60,17 @@ def _input_shape(image: Sequence[int | None], batch: int | None) -> list[int | s
 
 
 def finish_model(out: Emitter, outputs: Sequence[str], *, inputs: Sequence[str], name: str) -> onnx.ModelProto:
-    """Return the model of what was emitted; initializers that no node needs are left out."""
-    used = {each for node in out.nodes for each in node.input}
+    """Return the model of what was emitted; nodes and initializers that no output needs are left out."""
+    used, nodes = set(outputs), []
+    for node in reversed(out.nodes):
+        if used.intersection(node.output):
+            nodes.append(node)
+            used.update(node.input)
+    nodes.reverse()
     initializers = [tensor for key, tensor in out.initializers.items() if key in used]
     given, told = ([helper.make_value_info(each, out.type_of(each)) for each in names] for names in (inputs, outputs))
     return helper.make_model(
-        helper.make_graph(out.nodes, name, given, told, initializers),
+        helper.make_graph(nodes, name, given, told, initializers),
         producer_name="agegender",
         producer_version=agegender.__version__,
         opset_imports=[helper.make_opsetid("", OPSET)],

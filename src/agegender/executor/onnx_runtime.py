@@ -61,11 +61,16 @@ def choose_providers(
     return [(CPU, {})] if gpu is None else [(CUDA, {"device_id": gpu}), (CPU, {})]
 
 
-def session_options(*, threads: int | None = None) -> Any:
-    """Return session options: ``threads`` for one operator (default OMP_NUM_THREADS, else the usable cores)."""
-    options = load_onnxruntime().SessionOptions()
+def thread_count(threads: int | None = None) -> int:
+    """Return ``threads``, where that is None or 0 OMP_NUM_THREADS, else the usable cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    options.intra_op_num_threads = threads or (int(given) if given.isdecimal() else 0) or usable_cores()
+    return threads or (int(given) if given.isdecimal() else 0) or usable_cores()
+
+
+def session_options(*, threads: int | None = None) -> Any:
+    """Return session options: ``threads`` for one operator, or as many as ``thread_count`` says."""
+    options = load_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = thread_count(threads)
     options.inter_op_num_threads = 1
     # Each session has threads of its own. Those that wait would keep cores busy that another session, or another
     # program, needs: MTCNN's three nets took twice as long beside one busy process.

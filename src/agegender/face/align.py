@@ -8,7 +8,6 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from skimage.transform import SimilarityTransform
 
 from agegender.errors import ImageError, UsageError
 from agegender.face.templates import Template
@@ -16,6 +15,8 @@ from agegender.resize import resize_crop
 
 Border = Literal["black", "random"]
 BORDERS: tuple[Border, ...] = ("black", "random")
+# The share of squared distances that is nothing but rounding.
+_ROUNDING = 1e-24
 
 
 def similarity(landmarks: npt.ArrayLike, template: Template, size: int) -> npt.NDArray[np.float64]:
@@ -27,10 +28,19 @@ def similarity(landmarks: npt.ArrayLike, template: Template, size: int) -> npt.N
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2):
         raise ValueError(f"landmarks have shape {points.shape}, not (5, 2)")
-    transform = SimilarityTransform.from_estimate(points, template.pixels(size)) if np.isfinite(points).all() else None
-    if not transform or not np.isfinite(transform.params).all():
+    target = template.pixels(size)
+    here, there = points.mean(axis=0), target.mean(axis=0)
+    # x' = a x - b y + c, y' = b x + a y + d: around the means, a and b are the least-squares solution in closed form.
+    with np.errstate(over="ignore", invalid="ignore"):
+        (x, y), (to_x, to_y) = (points - here).T, (target - there).T
+        spread = float(x @ x + y @ y)
+        # Points that coincide differ from their mean by rounding.
+        apart = math.isfinite(spread) and spread > _ROUNDING * float((points * points).sum())
+        a, b = (float(x @ to_x + y @ to_y) / spread, float(x @ to_y - y @ to_x) / spread) if apart else (0.0, 0.0)
+    if not a * a + b * b > 0:
         raise ImageError(f"landmarks {points.round(1).tolist()} don't determine a crop")
-    return np.asarray(transform.params[:2], np.float64)
+    c, d = there[0] - a * here[0] + b * here[1], there[1] - b * here[0] - a * here[1]
+    return np.array([[a, -b, c], [b, a, d]])
 
 
 def warp(
@@ -49,7 +59,7 @@ def warp(
     so that it doesn't alias. Raises ImageError where the landmarks determine no crop.
     """
     matrix = similarity(landmarks, template, size)
-    scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    scale = math.hypot(*matrix[:, 0])
     # Warp onto `samples` x `samples` points per target pixel, about one per pixel of the photo, then average them.
     samples = max(1, min(math.ceil(1 / scale - 0.01), 4096 // size))
     matrix = matrix * samples
