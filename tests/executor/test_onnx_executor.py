@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -218,3 +219,13 @@ def test_prelu_on_the_processor_is_prelu(slopes: list[float]) -> None:
     ]
     assert "PRelu" not in operators[0]
     assert "PRelu" in operators[1]
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
+def test_nothing_is_reported_to_anybody(root: Path, before: dict[str, str], after: str) -> None:
+    code = "import os; from agegender.executor.onnx_runtime import load_onnxruntime; load_onnxruntime(); "
+    code += "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"PYTHONPATH": str(root / "src"), **before}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == after

@@ -13,7 +13,10 @@ from agegender import Predictor
 from agegender.deploy.detectors import open_detector
 from agegender.face.detector import Detector
 from agegender.face.photo import read_photo
+from tests.service.browsing import astronaut, browser, context, open_tab
 from tests.service.running import Photo, Running, jpeg, running
+
+__all__ = ["astronaut", "browser", "context", "open_tab"]
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,9 @@ def load_onnxruntime() -> ModuleType:
                 f"the onnxruntime executor needs {name}, which is not installed here; "
                 "pip install 'agegender[onnx]' installs it"
             )
+    # From 1.29 on it tells its maker of each session unless this is set before it is loaded. What runs here is nobody's
+    # business; whoever wants it sets the variable to 0.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except (ImportError, OSError) as error:

@@ -48,6 +48,8 @@ async def within(
         raise RefusedError(504, "deadline", "the request took longer than its deadline")
     finally:
         gone.cancel()
+        # Nobody waits for it any more; asyncio would log that its end was not looked at.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         task.cancel()
 
 
