@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-import signal
 import sys
-import tempfile
-import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -18,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from agegender import ray_session as ray_base
 from agegender.app.infer_report import Progress, say
-from agegender.cores import usable_cores
-from agegender.errors import AgeGenderError, DeviceError, UsageError
+from agegender.errors import DeviceError, UsageError
 from tools import batch_output, batch_source, batch_worker
 from tools.batch_output import ParquetFolder, read_images
 from tools.batch_source import Input
@@ -30,96 +26,24 @@ if TYPE_CHECKING:
 
     from agegender.app.infer_config import InferConfig
 
-LOCAL = "local"
-# Only names of photos and rows of results go through it, never pictures.
-_OBJECT_STORE_BYTES = 200 * 2**20
 # How often a batch whose worker died is tried again.
 _RETRIES = 2
 _ERRORS_SHOWN = 20
-_PACKAGE = str(Path(__file__).resolve().parents[1] / "src")
 
 
 @contextmanager
 def ray_session(address: str, *, cores: int | None = None) -> Iterator[ModuleType]:
-    """Yield ray, connected: to a Ray of this machine that ends with the context, or to the cluster at ``address``.
+    """Yield ray with Ray Data, connected and quiet; arguments and errors as in ``agegender.ray_session``."""
+    with ray_base.ray_session(address, flag="--address", cores=cores) as ray:
+        import ray.data
 
-    A Ray that this process is connected to already is used as it is. ``cores`` are those of this machine that it may
-    take, by default all. Raises UsageError where no cluster runs at ``address``.
-    """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Notes of Ray's C++ parts on its own actors, which nobody can act on. Both are read when ray is imported.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-    import ray.data
-
-    _ignore_warnings()
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ray\.")
+        # Ray 2.60 has no other name for max_task_retries yet.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        # Of a few photos, which one worker takes at once.
+        warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
         yield ray
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == LOCAL:
-        # The workers of a checkout that isn't installed find the package here.
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_PACKAGE, os.environ.get("PYTHONPATH"))))
-        size = {"num_cpus": cores or usable_cores(), "object_store_memory": _OBJECT_STORE_BYTES}
-        quiet |= {"include_dashboard": False, **size}
-    try:
-        with _late_interrupt(), _quiet_start():
-            ray.init(address=address, **quiet)
-        yield ray
-    except (ConnectionError, ValueError) as error:
-        if ray.is_initialized():
-            raise
-        raise UsageError(
-            f"--address {address}: no Ray cluster is there; ray start --head starts one here, and --address local "
-            f"needs none ({_first_line(error)})"
-        ) from error
-    finally:
-        ray.shutdown()
-
-
-def _ignore_warnings() -> None:
-    """Ignore what Ray warns of that is meant to be so; after its import, which shows all its own warnings."""
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ray\.")
-    # Ray 2.60 has no other name for max_task_retries yet.
-    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-    # Of a few photos, which one worker takes at once.
-    warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
-
-
-@contextmanager
-def _late_interrupt() -> Iterator[None]:
-    """Put Ctrl-C off until the end of the context: Ray crashes where it meets one while it starts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Keep back what Ray's C++ parts write to standard error while they start, unless they don't."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as written:
-        try:
-            os.dup2(written.fileno(), 2)
-            yield
-        except BaseException:
-            written.seek(0)
-            os.write(kept, written.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -156,7 +80,7 @@ class Job:
             try:
                 self._take(dataset.iter_batches(batch_size=None, batch_format="pyarrow"), progress)
             except ray.exceptions.RayError as error:
-                raise _as_ours(error) from error
+                raise ray_base.error_of_ray(error) from error
 
     def say_end(self) -> None:
         """Print the sums."""
@@ -250,25 +174,3 @@ def _pinned(name: str | None) -> str:
     epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
     own = model.origin.kind in ("name", "shipped")
     return f"{model.origin.name if own else model.prefix.absolute()},{epoch}"
-
-
-def _as_ours(error: BaseException) -> AgeGenderError:
-    """Return the error of ours that Ray wraps, or one line of what Ray says."""
-    inner: BaseException | None = error
-    while inner is not None:
-        # Asked first: Ray's error is of the class of what it wraps, with a traceback for a message.
-        wrapped = getattr(inner, "cause", None)
-        if wrapped is None and isinstance(inner, AgeGenderError):
-            # Ray adds advice on retries to the message, and its own class to ours.
-            ours = next(kind for kind in type(inner).__mro__ if kind.__module__ == AgeGenderError.__module__)
-            return ours(_first_line(inner))  # type: ignore[no-any-return]
-        inner = wrapped or inner.__cause__
-    return AgeGenderError(f"Ray ended the job: {type(error).__name__}: {_last_line(error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -17,13 +17,20 @@ T = TypeVar("T")
 
 
 def option(
-    default: Any, *, help: str, choices: Sequence[Any] | None = None, metavar: str | None = None, repeat: bool = False
+    default: Any,
+    *,
+    help: str,
+    choices: Sequence[Any] | None = None,
+    metavar: str | tuple[str, ...] | None = None,
+    repeat: bool = False,
+    nargs: int | str | None = None,
 ) -> Any:
     """Return a dataclass field with what its flag needs: ``help``, ``choices``, ``metavar``.
 
-    ``repeat`` lets the flag be given several times (the field is a tuple).
+    ``repeat`` lets the flag be given several times (the field is a tuple). ``nargs`` is argparse's: the flag takes
+    several words, which a tuple holds, and a text has joined by commas.
     """
-    metadata = {"help": help, "choices": choices, "metavar": metavar, "repeat": repeat}
+    metadata = {"help": help, "choices": choices, "metavar": metavar, "repeat": repeat, "nargs": nargs}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -82,6 +89,10 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     argument: dict[str, Any] = {"default": field.default, "help": text, "metavar": meta["metavar"]}
     if meta["repeat"]:
         argument |= {"action": _Append, "type": typing.get_args(hint)[0]}
+    elif meta["nargs"]:
+        words = typing.get_origin(hint) is tuple
+        kind = typing.get_args(hint)[0] if words else hint
+        argument |= {"action": _Words if words else _Joined, "nargs": meta["nargs"], "type": kind}
     elif hint is bool:
         argument |= {"type": parse_bool, "nargs": "?", "const": True, "metavar": meta["metavar"] or "0|1"}
     elif typing.get_origin(hint) is tuple:
@@ -102,6 +113,20 @@ class _Append(argparse.Action):
         if given is self.default:
             given = ()
         setattr(namespace, self.dest, (*given, values))
+
+
+class _Words(argparse.Action):
+    """Keep the words after a flag as a tuple."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, tuple(values))
+
+
+class _Joined(argparse.Action):
+    """Keep the words after a flag as one text, with commas between."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, ",".join(values))
 
 
 def _without_none(hint: Any) -> Any:

@@ -104,7 +104,11 @@ def test_ctrl_c_says_how_to_go_on(faces: Path, capsys: pytest.CaptureFixture[str
     ("flags", "code", "message"),
     [
         (["--network", "mobilnet"], 2, "unknown network 'mobilnet'"),
-        (["--network", "ssrnett"], 2, "unknown network 'ssrnett'; did you mean 'ssrnet'? (r50, m50, ssrnet, mobilefacenet)"),
+        (
+            ["--network", "ssrnett"],
+            2,
+            "unknown network 'ssrnett'; did you mean 'ssrnet'? (r50, m50, ssrnet, mobilefacenet)",
+        ),
         (["--gpu_ids", "7"], 2, "GPU 7 is not there; this machine has"),
         (["--data_dir", "nowhere"], 1, "nowhere/train.rec is not there; create_dataset.py packs one"),
         (["--head", "ssr", "--age_loss", "dldl"], 2, "age_loss 'dldl' needs a softmax over ages"),

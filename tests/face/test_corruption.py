@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import simplejpeg
 
-from agegender.face.corruption import CORRUPTIONS, corrupt
+from agegender.face.corruption import CORRUPTIONS, SEVERITIES, corrupt
 from agegender.resize import resize_crop
 
 pytestmark = pytest.mark.quick
@@ -169,3 +169,54 @@ def test_mirror_exchanges_left_and_right() -> None:
     spoilt = corrupt(image, "mirror", seed=0, number=0)
     np.testing.assert_array_equal(spoilt[:, 0], image[:, -1])
     np.testing.assert_array_equal(corrupt(spoilt, "mirror", seed=0, number=0), image)
+
+
+GRADED = [name for name, corruption in CORRUPTIONS.items() if corruption.amounts]
+
+
+def test_all_but_the_mirror_have_five_severities() -> None:
+    assert [name for name in CORRUPTIONS if name not in GRADED] == ["mirror"]
+    for name in GRADED:
+        corruption = CORRUPTIONS[name]
+        assert len(corruption.amounts) == len(SEVERITIES) == 5
+        steps = np.diff(corruption.amounts)
+        assert (steps > 0).all() or (steps < 0).all()
+        assert corruption.unit
+
+
+@pytest.mark.parametrize("name", GRADED)
+def test_each_severity_harms_more_than_the_one_before(name: str) -> None:
+    image = texture()
+    harm = [off(corrupt(image, name, seed=0, number=0, severity=each), image) for each in SEVERITIES]
+    assert harm[0] > 0
+    assert harm == sorted(harm)
+    assert harm[-1] > 1.3 * harm[0]
+
+
+@pytest.mark.parametrize("name", GRADED)
+def test_the_usual_amount_is_what_the_severity_of_that_amount_does(name: str) -> None:
+    corruption, image = CORRUPTIONS[name], texture()
+    usual = corrupt(image, name, seed=3, number=5)
+    same = [number for number, amount in enumerate(corruption.amounts, 1) if amount == corruption.amount]
+    for severity in same:
+        np.testing.assert_array_equal(corrupt(image, name, seed=3, number=5, severity=severity), usual)
+    assert same or name in ("blur", "noise")
+
+
+def test_imagenet_c_s_own_amounts() -> None:
+    assert CORRUPTIONS["jpeg"].amounts == (25, 18, 15, 10, 7)
+    assert CORRUPTIONS["blur"].amounts == pytest.approx([s / 224 for s in (1, 2, 3, 4, 6)])
+    assert CORRUPTIONS["noise"].amounts == pytest.approx([255 * c for c in (0.08, 0.12, 0.18, 0.26, 0.38)])
+
+
+def test_a_severity_draws_what_the_others_draw() -> None:
+    ways = [
+        np.sign(where() - places(corrupt(ramp(), "shift", seed=0, number=4, severity=each)))[0, 0] for each in (3, 4, 5)
+    ]
+    assert np.ptp(ways, axis=0).max() == 0
+
+
+@pytest.mark.parametrize(("name", "severity", "has"), [("blur", 0, 5), ("blur", 6, 5), ("mirror", 1, 0)])
+def test_other_severities_are_refused(name: str, severity: int, has: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} has {has} severities, so none of number {severity}"):
+        corrupt(texture(), name, seed=0, number=0, severity=severity)

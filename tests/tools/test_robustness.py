@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agegender.app.cli import main as agegender
 from agegender.app.eval_images import RecordImages
 from agegender.dataset.sources.synthetic import synthetic_sample
+from agegender.errors import UsageError
 from agegender.executor import open_executor
 from agegender.face.corruption import CORRUPTIONS, corrupt
 from agegender.face.photo import decode_jpeg, encode_jpeg
@@ -22,7 +25,7 @@ from agegender.graph.checkpoint import load_checkpoint
 from agegender.graph.info import read_info, write_info
 from agegender.recordio import Header, RecordWriter, open_records, pack
 from agegender.resize import resize_crop
-from tools.robustness import CorruptedRecords, main
+from tools.robustness import CorruptedRecords, main, parse_severities
 
 FACES = 11
 LABELS = np.array([[number % 2, 20 + 3 * number] for number in range(FACES)], np.float32)
@@ -104,6 +107,54 @@ def test_the_other_rows_are_those_of_a_plain_loop(bodies: list[bytes], capsys: p
         assert table[name][3] == f"{change:+.2f}"
 
 
+def test_severities_are_those_of_a_plain_loop(bodies: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    write_set(bodies)
+    arguments = [*BASE, "--severities", "2,5", "--csv", "rows.csv", "--plot", "severities.png"]
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert output.err.splitlines()[-2:] == ["figures: rows.csv", "picture: severities.png"]
+    assert Path("severities.png").read_bytes()[:4] == b"\x89PNG"
+    with open("rows.csv", encoding="utf-8", newline="") as file:
+        rows = {(row["corruption"], row["severity"]): row for row in csv.DictReader(file)}
+    graded = [name for name in CORRUPTIONS if name != "mirror"]
+    assert list(rows) == [("clean", ""), *((name, severity) for name in graded for severity in "25")]
+    assert rows["rotate", "5"]["amount"] == "30"
+    executor = open_executor(load_checkpoint("model/model"), gpu_ids="cpu")
+    for name in ("noise", "jpeg", "shift"):
+        errors = []
+        for number, (body, (_, age)) in enumerate(zip(bodies, LABELS)):
+            crop = resize_crop(corrupt(decode_jpeg(body), name, seed=0, number=number, severity=5), (64, 64))
+            outputs = executor.forward(crop.transpose(2, 0, 1)[None].astype(np.float32))
+            errors.append(abs(float(outputs["age_output"][0, 0]) - age))
+        assert float(rows[name, "5"]["MAE"]) == pytest.approx(np.mean(errors), abs=1e-3)
+    lines = output.out.splitlines()
+    mae, acc = (float(rows["clean", ""][name]) for name in ("MAE", "acc"))
+    assert lines[0] == f"clean: MAE {mae:.2f}, gender acc {acc:.1%} (n={FACES})"
+    heads = [number for number, line in enumerate(lines) if line.endswith("| 2 | 5 | mean |")]
+    assert [lines[number].split()[1] for number in heads] == ["MAE", "gender"]
+    shown = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines[heads[0] + 2 :][:11]}
+    assert list(shown) == [*graded, "mean"]
+    two, five = (float(rows["noise", severity]["MAE"]) for severity in "25")
+    assert shown["noise"] == [f"{two:.2f}", f"{five:.2f}", f"{(two + five) / 2:.2f}"]
+    of_five = [float(rows[name, "5"]["MAE"]) for name in graded]
+    assert shown["mean"][1] == f"{np.mean(of_five):.2f}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(None, []), ("1-5", [1, 2, 3, 4, 5]), ("3", [3]), ("5,1", [1, 5]), ("2-3, 3", [2, 3])]
+)
+def test_severities_as_people_write_them(text: str | None, found: list[int]) -> None:
+    assert parse_severities(text) == found
+
+
+@given(st.text(max_size=8))
+def test_other_severities_are_refused_in_one_line(text: str) -> None:
+    try:
+        assert set(parse_severities(text)) <= {1, 2, 3, 4, 5}
+    except UsageError as error:
+        assert str(error).startswith(f"--severities {text!r} is nothing like 1-5, 3 or 1,3,5")
+
+
 def test_a_face_is_spoilt_in_the_same_way_whatever_the_limit(bodies: list[bytes]) -> None:
     write_set(bodies)
     with open_records("dataset/test.rec") as records:
@@ -170,6 +221,14 @@ def test_a_bad_record_stops_or_is_left_out(bodies: list[bytes], capsys: pytest.C
         (["--batch_size", "0"], 2, "--batch_size 0 is not 1 or more"),
         (["--limit", "0"], 2, "--limit 0 is not 1 or more"),
         (["--seed", "-1"], 2, "--seed -1 is not 0 or more"),
+        (["--severities", "6"], 2, "--severities '6' is nothing like 1-5, 3 or 1,3,5 (they go from 1 to 5)"),
+        (["--plot", "x.png"], 2, "--plot 'x.png' draws severities; add --severities 1-5"),
+        (["--plot", "x.txt", "--severities", "3"], 2, "--plot 'x.txt': the name must end in .png"),
+        (
+            ["--plot", "x.png", "--csv", "x.png", "--severities", "3"],
+            2,
+            "--csv 'x.png' and --plot 'x.png' are the same file",
+        ),
         (["--csv", "none/rows.csv"], 2, "--csv 'none/rows.csv': there is no folder 'none'"),
     ],
 )

@@ -54,6 +54,7 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
     _let_all_characters_through()
     module = importlib.import_module(COMMANDS[command][0])
     args = _parser(module, prog=prog).parse_args(arguments)
+    args.command_line = [*(["python"] if prog.endswith(".py") else []), *prog.split(), *arguments]
     _log_to_stderr(args)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly

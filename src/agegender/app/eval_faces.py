@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from agegender.cores import usable_cores
 from agegender.dataset.crop import find_face
 from agegender.errors import CheckpointError, DataError, ImageError, UsageError
 from agegender.face.align import warp
-from agegender.face.detector import Detector
+from agegender.face.detector import Detection, Detector
 from agegender.face.templates import Template
 from agegender.pipeline.config import LoaderConfig
 from agegender.pipeline.loader import Loader
@@ -122,7 +122,7 @@ class RecordFaces:
             self.losses.skipped += [f"{path}: record {key}: {reason}" for key, path, reason in loader.skipped]
 
     def origins(self) -> list[Origin]:
-        """Return key, path, source and group of each record; what train.csv doesn't say is empty."""
+        """Return key, path, source, subject, group, box and score of each record; "" is what train.csv doesn't say."""
         return record_origins(self._records)
 
 
@@ -145,13 +145,19 @@ class CroppedFaces:
         self._make_detector = make_detector
         self._skip = bad_records == "skip"
         self._detector: Detector | None = None
+        # What the detector found, by row.
+        self._found: dict[int, Detection] = {}
 
     def __len__(self) -> int:
         return len(self._images)
 
     def origins(self) -> list[Origin]:
-        """Return where each image comes from."""
-        return self._images.origins()
+        """Return where each image comes from, and, once ``batches`` has been through, where the detector saw a face."""
+        known = self._images.origins()
+        for row, face in self._found.items():
+            box = " ".join(f"{float(end):.1f}" for end in face.box)
+            known[row] = replace(known[row], box=box, score=f"{face.score:.4f}")
+        return known
 
     def batches(self) -> Iterator[FaceRows]:
         """Yield the faces. Raises DataError for an image that can't be read, unless such are skipped."""
@@ -208,6 +214,8 @@ class CroppedFaces:
         if found is None or template is None:
             return None
         try:
-            return resize_crop(warp(image, found.landmarks, template, size=self._crop.side), self._crop.size)
+            crop = resize_crop(warp(image, found.landmarks, template, size=self._crop.side), self._crop.size)
         except ImageError:
             return None  # landmarks that determine no crop: no face was found
+        self._found[row] = found
+        return crop

@@ -21,16 +21,24 @@ from agegender.recordio import RecordSet, unpack
 from agegender.recordio.shards import set_json
 
 Image = npt.NDArray[np.uint8]
+# What train.csv says of a record beside its key.
+ORIGIN_COLUMNS = ("path", "source", "subject", "group", "box", "score")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a face comes from, as far as that is written down."""
+    """Where a face comes from, as far as that is written down: "" unknown.
+
+    ``box`` is x1 y1 x2 y2 of the detected face in pixels of the photo, ``score`` the detection's, as in train.csv.
+    """
 
     key: int
     path: str = ""
     source: str = ""
+    subject: str = ""
     group: str = ""
+    box: str = ""
+    score: str = ""
 
 
 class ImageSource(Protocol):
@@ -122,15 +130,22 @@ class ListImages:
         return self._samples[row].template is None or self._samples[row].template != self._template
 
     def origins(self) -> list[Origin]:
-        """Return path, source and group of each line."""
+        """Return path, source, subject and group of each line."""
         return [
-            Origin(key=row, path=str(sample.path), source=sample.source, group=sample.group)
+            Origin(
+                key=row,
+                path=str(sample.path),
+                source=sample.source,
+                subject=sample.subject,
+                group=sample.group,
+            )
             for row, sample in enumerate(self._samples)
         ]
 
 
 def record_origins(records: RecordSet) -> list[Origin]:
-    """Return what ``train.csv`` beside the set says of each record (path, source, group), by position."""
+    """Return what ``train.csv`` beside the set says of each record (path, source, subject, group, box, score), by
+    position."""
     known: dict[int, Origin] = {}
     path = set_json(Path(records.path)).with_suffix(".csv")
     if path.is_file():
@@ -140,7 +155,7 @@ def record_origins(records: RecordSet) -> list[Origin]:
                     key = int(row["key"])
                 except (KeyError, TypeError, ValueError):
                     raise DataError(f"{path}: {row} has no key") from None
-                given = {name: row.get(name) or "" for name in ("path", "source", "group")}
+                given = {name: row.get(name) or "" for name in ORIGIN_COLUMNS}
                 known[key] = Origin(key=key, **given)
     keys: list[int] = records.keys.tolist()
     return [known.get(key) or Origin(key=key) for key in keys]

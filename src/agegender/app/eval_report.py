@@ -52,9 +52,7 @@ class Results:
     @property
     def exact_ages(self) -> npt.NDArray[np.float32]:
         """Return the ages (n,) in years; -1 where nothing, or no more than a bin, is known."""
-        if self.labels.shape[1] == 2:
-            return self.labels[:, 1]
-        return np.where(self.labels[:, 3] > self.labels[:, 2], np.float32(UNKNOWN), self.labels[:, 1])
+        return exact_ages(self.labels)
 
     def genders(self) -> npt.NDArray[np.float64] | None:
         """Return the probabilities (n, 2) of female and male, None where the model was not trained for gender."""
@@ -72,6 +70,13 @@ class Results:
         if not any(names):
             return {}
         return group_scores(names, labels=self.labels, gender_probability=self.male, age=self.age)
+
+
+def exact_ages(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the ages (n,) of ``labels`` (n, 2) or (n, 5); -1 where nothing, or no more than a bin, is known."""
+    if labels.shape[1] == 2:
+        return labels[:, 1]
+    return np.where(labels[:, 3] > labels[:, 2], np.float32(UNKNOWN), labels[:, 1])
 
 
 def figures(scores: Scores, *, lang: str) -> list[str]:
@@ -114,21 +119,22 @@ def calibration_figures(results: Results, calibration: Calibration, *, lang: str
 
 def table(scores: dict[str, Scores], *, title: str) -> list[str]:
     """Return a table of figures as lines, a group per line."""
-    width = max(_columns(name) for name in (title, *scores))
-    lines = [f"{_padded(title, width)}  {'n':>7}  {'acc':>7}  {'MAE':>7}  {'CUM_5':>7}  {'bias':>7}"]
+    width = max(columns_of(name) for name in (title, *scores))
+    lines = [f"{padded(title, width)}  {'n':>7}  {'acc':>7}  {'MAE':>7}  {'CUM_5':>7}  {'bias':>7}"]
     for name, of in scores.items():
         row = f"{of.acc:>7.4f}  {of.mae:>7.3f}  {of.cum[CUM_YEARS]:>7.4f}  {of.bias:>+7.2f}"
-        lines.append(f"{_padded(name, width)}  {of.n:>7}  {row}")
+        lines.append(f"{padded(name, width)}  {of.n:>7}  {row}")
     return lines
 
 
-def _columns(text: str) -> int:
+def columns_of(text: str) -> int:
     """Return how many columns of a terminal a text takes: Chinese characters take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _columns(text))
+def padded(text: str, width: int) -> str:
+    """Return ``text`` with spaces up to ``width`` columns of a terminal."""
+    return text + " " * (width - columns_of(text))
 
 
 def write_faces(path: Path, results: Results, origins: Sequence[Origin]) -> None:

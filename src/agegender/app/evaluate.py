@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agegender.app.named_files import check_diagram, check_outputs, spare_inputs
-from agegender.config import add_options, collect, option
+from agegender.app.eval_config import REPORT_SHARES, TABLES, EvalConfig
+from agegender.app.named_files import check_diagram, check_outputs
+from agegender.config import add_options, collect
 from agegender.errors import DataError, UsageError
-from agegender.executor import EXECUTORS
 
 if TYPE_CHECKING:
     from agegender.app.eval_faces import FaceSet, ModelCrop
@@ -28,46 +28,9 @@ examples:
   %(prog)s                                             the newest model on dataset/val.rec
   %(prog)s --model ssrnet --data dataset/test.rec --csv faces.csv --plot ages.png
   %(prog)s --model runs/m50/model,12 --data photos.txt   photos path,gender,age: found, warped, scored
+  %(prog)s --compare m50 ssrnet --data dataset/test.rec   where the second is better or worse, and whether by chance
+  %(prog)s --model m50 --data dataset/test.rec faces.txt  one model over several sets
 """
-TABLES = ("group", "source", "age", "gender")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalConfig:
-    """Options of eval.py."""
-
-    model: str | None = option(
-        None,
-        help="PREFIX,EPOCH or the name of a model (default: the newest run, else the shipped one)",
-        metavar="MODEL",
-    )
-    data: str = option("dataset/val.rec", help="records (.rec), or a list path,gender,age (.txt, .csv)", metavar="FILE")
-    batch_size: int = option(128, help="faces that go through the net at once", metavar="N")
-    gpu_ids: str | None = option(None, help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)", metavar="IDS")
-    engine: str = option("auto", choices=("auto", *EXECUTORS), help="what runs the net; auto: as in train")
-    flip: bool = option(False, help="average over each face and its mirror image")
-    calibration: bool = option(
-        False, help="say how far probabilities and age intervals can be relied on: ECE, coverage"
-    )
-    by: tuple[str, ...] = option(("group",), help="tables to print where that is known: group, source, age, gender")
-    csv: str | None = option(None, help="write the result of every face", metavar="FILE")
-    plot: str | None = option(None, help="draw predicted over true ages", metavar="FILE")
-    recrop: bool = option(False, help="find and warp the faces anew where they are in another crop template")
-    label_order: str | None = option(
-        None, help="order of the labels in the records (default: what the set says, else gender,age)",
-        choices=("gender,age", "age,gender"), metavar="ORDER",
-    )  # fmt: skip
-    bad_records: str = option(
-        "stop",
-        choices=("stop", "skip"),
-        help="on a bad record or photo: stop and name it, or leave it out and count it",
-    )
-    lang: str | None = option(None, help="language: en or zh (default: the locale's)", choices=("en", "zh"))
-
-    @property
-    def outputs(self) -> dict[str, str]:
-        """The files to write, by flag."""
-        return {flag: value for flag, value in (("--csv", self.csv), ("--plot", self.plot)) if value}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,23 +42,30 @@ def main(args: argparse.Namespace) -> int:
     """Score and report: 0, or 1 where records or photos were left out because they are bad."""
     from agegender.app.eval_faces import model_crop
     from agegender.app.eval_report import calibration_figures, figures, write_faces
+    from agegender.app.eval_written import Scored, worst_faces, write_report
     from agegender.app.messages import language, say
     from agegender.calibration import SHARE
 
     config = collect(EvalConfig, args)
     lang = language(config.lang)
+    if config.compare or config.against or "," in config.data:
+        return _several(config, lang)
     check_options(config)
     model = open_model(config, lang)
-    calibration = stored_calibration(model) if config.calibration else None
+    calibration = stored_calibration(model) if config.calibration or config.report else None
     faces = open_faces(config, model_crop(model), lang)
-    results = score(faces, model, config, lang, shares=() if calibration is None else (SHARE,))
+    shares = REPORT_SHARES if config.report else () if calibration is None else (SHARE,)
+    worst = worst_faces(config)
+    started = time.perf_counter()
+    results = score(faces, model, config, lang, shares=shares, watch=None if worst is None else worst.offer)
+    seconds = time.perf_counter() - started
     for line in _left_out(faces, lang):
         print(line, file=sys.stderr)
     if not len(results.rows):
         raise DataError(f"--data {config.data}: not one of its {len(faces)} faces can be scored")
     scores = results.scores()
     print("\n".join(figures(scores, lang=lang)))
-    if calibration is not None:
+    if calibration is not None and config.calibration:
         print("\n".join(calibration_figures(results, calibration, lang=lang)))
     origins = faces.origins()
     for line in _tables(config, results, origins, lang):
@@ -106,7 +76,48 @@ def main(args: argparse.Namespace) -> int:
     if config.plot:
         _draw(Path(config.plot), results, scores, lang)
         print(say("written", lang, what=say("plot", lang), path=config.plot))
+    if config.report:
+        assert calibration is not None
+        scored = Scored(
+            results=results, faces=faces, origins=origins, model=model, calibration=calibration, seconds=seconds,
+            command=getattr(args, "command_line", sys.argv), worst=worst,
+        )  # fmt: skip
+        page = write_report(config, scored, lang=lang)
+        print(say("written", lang, what=say("report", lang), path=page))
     return 1 if faces.losses.skipped else 0
+
+
+def _several(config: EvalConfig, lang: str) -> int:
+    """Compare models, or score several sets: the tables of ``eval_several``, one model and one set at a time."""
+    from dataclasses import replace
+
+    from agegender.app.eval_faces import model_crop
+    from agegender.app.eval_several import Asked, run_several
+    from agegender.app.eval_sides import Run
+
+    def scored(name: str | None, data: str) -> Run:
+        one = replace(config, model=name, data=data)
+        check_options(one)
+        model = open_model(one, lang)
+        crop = model_crop(model)
+        faces = open_faces(one, crop, lang)
+        results = score(faces, model, one, lang)
+        for line in _left_out(faces, lang):
+            print(line, file=sys.stderr)
+        if not len(results.rows):
+            raise DataError(f"--data {data}: not one of its {len(faces)} faces can be scored")
+        skipped = faces.losses.skipped
+        return Run(name=name or str(model.prefix), results=results, origins=faces.origins(), skipped=skipped, crop=crop)
+
+    flags = ("plot", "report", "calibration")
+    return run_several(
+        Asked(
+            **{name: getattr(config, name) for name in Asked.names()},
+            refused=[f"--{name}" for name in flags if getattr(config, name)],
+        ),
+        scored,
+        lang=lang,
+    )
 
 
 def check_options(config: EvalConfig) -> None:
@@ -119,7 +130,11 @@ def check_options(config: EvalConfig) -> None:
     if config.plot:
         check_diagram("--plot", config.plot)
     check_outputs(config.outputs)
-    spare_inputs(config.outputs, _data_files(Path(config.data)), role="which --data reads")
+    if config.report:
+        from agegender.app.eval_written import check_report
+
+        check_report(config)
+    config.spare(_data_files(Path(config.data)), role="which --data reads")
 
 
 def _data_files(path: Path) -> Iterator[Path]:
@@ -146,11 +161,11 @@ def open_model(config: EvalConfig, lang: str) -> EvalModel:
 
     if config.model is not None and config.model.endswith(".onnx"):
         path = Path(config.model).expanduser()
-        spare_inputs(config.outputs, [path], role="which is the model")
+        config.spare([path], role="which is the model")
         return open_eval_model(path, gpu_ids=config.gpu_ids)
     found = find_model(config.model)
     model = open_eval_model(found)
-    spare_inputs(config.outputs, model.files, role="which belongs to the model")
+    config.spare(model.files, role="which belongs to the model")
     print(model_line(found, lang, prefix=model.prefix, epoch=model.epoch), file=sys.stderr)
     return model
 
@@ -235,7 +250,7 @@ def _open_list(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tu
     samples = read_list(path)
     if not samples:
         raise DataError(f"{path} names no face")
-    spare_inputs(config.outputs, (sample.path for sample in samples), role="which --data reads")
+    config.spare((sample.path for sample in samples), role="which --data reads")
     name = None if crop.template is None else crop.template.name
     others = sorted({sample.template for sample in samples if sample.template} - {name})
     if others and not config.recrop:
@@ -270,8 +285,19 @@ def _cropped(images: Any, config: EvalConfig, crop: ModelCrop) -> FaceSet:
     )
 
 
-def score(faces: FaceSet, model: EvalModel, config: EvalConfig, lang: str, *, shares: Sequence[float] = ()) -> Results:
-    """Run every face through the net; ``shares`` are those of the age intervals that are wanted, uncorrected."""
+def score(
+    faces: FaceSet,
+    model: EvalModel,
+    config: EvalConfig,
+    lang: str,
+    *,
+    shares: Sequence[float] = (),
+    watch: Callable[..., None] | None = None,
+) -> Results:
+    """Run every face through the net; ``shares`` are those of the age intervals that are wanted, uncorrected.
+
+    ``watch`` sees each batch, with its ``male`` (n,) and ``age`` (n,), None where the model doesn't tell it.
+    """
     import numpy as np
 
     from agegender.age_distribution import age_interval
@@ -298,6 +324,8 @@ def score(faces: FaceSet, model: EvalModel, config: EvalConfig, lang: str, *, sh
             mass = np.mean(masses, axis=0, dtype=np.float64)
             for share in shares:
                 ends.setdefault(share, [np.empty((0, 2))]).append(age_interval(mass, share=share))
+        if watch is not None:
+            watch(batch, male=male[-1] if male else None, age=age[-1] if age else None)
         rows.append(batch.rows.copy())
         labels.append(batch.labels.copy())
     return Results(

@@ -26,6 +26,7 @@ examples:
   %(prog)s --list my_list.txt --output dataset/mine
   %(prog)s --synthetic 2000 --output dataset/demo  drawn faces, to try things out
   %(prog)s --resume                                go on after an interruption
+  %(prog)s --ray auto --shards 256                 crop on the Ray cluster that this machine belongs to (docs/scale.md)
 """
 TEXTS = {
     "en": {

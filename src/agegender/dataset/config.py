@@ -37,5 +37,10 @@ class PackConfig:
     test_ratio: float = option(0.0, help="share of the faces for test.rec", metavar="R")
     seed: int = option(0, help="same data, flags and seed give the same bytes", metavar="N")
     workers: int | None = option(None, help="processes or threads (default: all cores)", metavar="N")
+    ray: str | None = option(
+        None, help="crop on Ray: local (this machine's cores), auto (the cluster it belongs to) or HOST:PORT",
+        metavar="ADDRESS",
+    )  # fmt: skip
+    ray_actors: int | None = option(None, help="workers of --ray (default: one on each core that Ray has)", metavar="N")
     shards: int = option(1, help="files that the training records are spread over", metavar="N")
     resume: bool = option(False, help="go on with an interrupted run")

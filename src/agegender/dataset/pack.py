@@ -22,19 +22,22 @@ from agegender.dataset.list_file import LIST_SUFFIX, write_list
 from agegender.dataset.manifest import PathNames, old_files
 from agegender.dataset.plan import Plan, crop_settings, make_plan
 from agegender.dataset.problems import Problems
+from agegender.dataset.ray_crew import RayCrew
 from agegender.dataset.report import PackReport, count_sources
 from agegender.dataset.set_writer import SetWriter
 from agegender.dataset.skipped import SkippedFaces
 from agegender.errors import DataError, UsageError
 from agegender.labels import BIN_LABELS
+from agegender.ray_session import require_ray
 
 log = logging.getLogger(__name__)
 
 SKIPPED = "skipped.csv"
 # What a killed run loses at most.
 STATE_SECONDS = 2.0
-# Faces per task: of threads, and of processes that detect (some 30 ms each).
-_CHUNK, _DETECT_CHUNK = 64, 8
+# Faces per task: of threads, of processes that detect (some 30 ms each), and of actors that detect, since a task of
+# Ray's costs the one process that writes a millisecond, whatever the size of the cluster.
+_CHUNK, _DETECT_CHUNK, _RAY_DETECT_CHUNK = 64, 8, 32
 
 # Takes the phase (comparing files, packing), how much is done and how much there is.
 Progress = Callable[[str, int, int], None]
@@ -59,11 +62,15 @@ def pack(
     ``progress(phase, done, total)`` counts files compared and faces packed.
 
     The files get their final names all at the end. A run that is killed leaves ``<output>/.partial``, from which one
-    with ``config.resume`` goes on; it gives the same bytes. Raises UsageError for impossible options, DataError where
-    nothing could be packed, AgeGenderError where a worker died, OSError where the disk is full.
+    with ``config.resume`` goes on; it gives the same bytes. With ``config.ray`` the faces are cropped on a Ray cluster
+    and written here, the same bytes again, so that a run may also go on with or without it. Raises UsageError for
+    impossible options, DataError where nothing could be packed, AgeGenderError where a worker died, OSError where the
+    disk is full.
     """
     problems = Problems() if problems is None else problems
     crop_settings(config)  # wrong options are told before the files are looked at
+    if config.ray is not None:
+        require_ray()
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     faces = list(samples)
@@ -88,17 +95,29 @@ def pack_plan(
     config = plan.config
     if make_detector is None and plan.detects:
         raise UsageError(f"some faces are not in the template {config.template!r}, and no face detector was given")
-    workers = usable_cores() if config.workers is None else config.workers
     journal = Journal(Path(config.output))
     try:
         if journal.complete:
             journal = _finish_earlier(journal)
-        job = _Job(plan, journal, problems)
-        with Crew(plan.settings, workers=workers, make_detector=make_detector) as crew:
+        with _open_crew(plan, make_detector) as crew:
+            job = _Job(plan, journal, problems)
             job.run(crew, progress)
         return job.publish(listed)
     finally:
         journal.close()
+
+
+def _open_crew(plan: Plan, make_detector: MakeDetector | None) -> Crew | RayCrew:
+    config = plan.config
+    if config.ray is None:
+        workers = usable_cores() if config.workers is None else config.workers
+        return Crew(plan.settings, workers=workers, make_detector=make_detector)
+    return RayCrew(
+        plan.settings,
+        address=config.ray,
+        actors=config.ray_actors,
+        make_detector=make_detector if plan.detects else None,
+    )
 
 
 class _Job:
@@ -128,7 +147,7 @@ class _Job:
                     folds=plan.has_folds,
                 )
 
-    def run(self, crew: Crew, progress: Progress | None) -> None:
+    def run(self, crew: Crew | RayCrew, progress: Progress | None) -> None:
         """Crop and write all faces that are left."""
         noted = time.monotonic()
         if progress is not None:
@@ -169,6 +188,7 @@ class _Job:
 
     def _chunks(self) -> Iterator[Chunk]:
         """Yield what is left to do, in order, no chunk over the end of a set."""
+        detect_chunk = _DETECT_CHUNK if self.config.ray is None else _RAY_DETECT_CHUNK
         begin = 0
         for faces in self.plan.splits.values():
             end = begin + len(faces)
@@ -176,7 +196,7 @@ class _Job:
             while position < end:
                 part = faces[position - begin : position - begin + _CHUNK]
                 detect = self.plan.detects and any(map(self.plan.needs_detector, part))
-                part = part[:_DETECT_CHUNK] if detect else part
+                part = part[:detect_chunk] if detect else part
                 yield Chunk(position, part, detect)
                 position += len(part)
             begin = end

@@ -140,11 +140,14 @@ def crop_settings(config: PackConfig) -> CropSettings:
         ("min_face", config.min_face, 12, 100_000),
         ("shards", config.shards, 1, 99_999),
         ("workers", 1 if config.workers is None else config.workers, 1, 1024),
+        ("ray_actors", 1 if config.ray_actors is None else config.ray_actors, 1, 100_000),
         ("seed", config.seed, 0, 2**63 - 1),
     )
     for name, value, low, high in checks:
         if not low <= value <= high:
             raise UsageError(f"--{name} {value} is not within {low}..{high}")
+    if config.ray_actors is not None and config.ray is None:
+        raise UsageError(f"--ray_actors {config.ray_actors}: only with --ray (local, auto or HOST:PORT)")
     if config.border not in BORDERS:
         raise UsageError(f"--border {config.border!r} is none of {', '.join(BORDERS)}")
     return CropSettings(

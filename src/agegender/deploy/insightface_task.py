@@ -16,7 +16,7 @@ from agegender.labels import FEMALE, MALE
 # Where the five points of an upright face lie in a detector's box, as shares of its width and height: the mean over the
 # 68 faces that MTCNN finds in a dozen group photos, made symmetric. Single faces differ from it by about a tenth of the
 # width.
-_POINTS_IN_BOX = np.array([(0.28, 0.395), (0.72, 0.395), (0.5, 0.587), (0.295, 0.749), (0.705, 0.749)], np.float32)
+POINTS_IN_BOX = np.array([(0.28, 0.395), (0.72, 0.395), (0.5, 0.587), (0.295, 0.749), (0.705, 0.749)], np.float32)
 _CODES = {"female": FEMALE, "male": MALE}
 
 
@@ -94,4 +94,4 @@ def _from_box(box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     sides = box[2:] - box[:2]
     if not (np.isfinite(box).all() and (sides > 0).all()):
         raise ImageError(f"box {box.round(1).tolist()} holds no face")
-    return np.asarray(box[:2] + _POINTS_IN_BOX * sides, np.float32)
+    return np.asarray(box[:2] + POINTS_IN_BOX * sides, np.float32)

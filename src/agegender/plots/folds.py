@@ -48,4 +48,5 @@ def _draw_panel(axes: Axes, splits: Mapping[str, Sequence[tuple[int, float | Non
     axes.set_xticks(range(len(folds)), folds)
     axes.set_xlabel("fold")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize="small")
+    # Below, where it hides no fold.
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16))
