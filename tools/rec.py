@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,8 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands and return the exit code: 0, 1 (damaged data), 2 (usage)."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly
     return exit_code_of(lambda: int(args.run(args)), prog="rec.py", debug=args.debug)
 
 

@@ -7,7 +7,6 @@ import codecs
 import importlib
 import io
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,8 +55,6 @@ def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
     args = _parser(module, prog=prog).parse_args(arguments)
     args.command_line = [*(["python"] if prog.endswith(".py") else []), *prog.split(), *arguments]
     _log_to_stderr(args)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `... | head` ends quietly
     return exit_code_of(lambda: _run_module(module, args, prog=prog), prog=prog, debug=args.debug)
 
 
