@@ -65,6 +65,7 @@ def running(
     vector_net: VectorNet | None = None,
     warm: bool = True,
     min_confidence: float = 0.0,
+    shared_net: bool = True,
     **config: Any,
 ) -> Iterator[Running]:
     """Serve ``predictor`` while the context lasts; what is not in ``config`` has its default."""
@@ -75,6 +76,7 @@ def running(
         model_name="ssrnet,46",
         tokens=tokens,
         min_confidence=min_confidence,
+        shared_net=shared_net,
         vector_net=vector_net,
         vector_name="vectors,1" if vector_net else "",
     )

@@ -84,7 +84,7 @@ def test_a_wait_for_what_is_to_come() -> None:
     start = time.monotonic()
     batcher.submit([2])
     coming = False
-    batcher.nudge()
+    batcher.work_off()
     assert first.result(5) == [2]
     assert time.monotonic() - start < 0.1
     assert doubler.batches == [[1], [1, 2]]
@@ -107,4 +107,67 @@ def test_a_net_that_loses_rows() -> None:
     batcher: Batcher[int, int] = Batcher(lambda rows: rows[1:], max_batch=4, max_wait=0)
     with pytest.raises(RuntimeError, match="2 results for 3 rows"):
         batcher.submit([1, 2, 3]).result(5)
+    batcher.stop()
+
+
+def test_a_helper_answers_what_is_ready_in_its_own_thread() -> None:
+    seen: list[str] = []
+
+    def run(rows: list[int]) -> list[int]:
+        seen.append(threading.current_thread().name)
+        return [2 * row for row in rows]
+
+    coming = False
+    batcher: Batcher[int, int] = Batcher(
+        run, max_batch=4, max_wait=0.05, more_to_come=lambda: coming, helped=True, name="net"
+    )
+    mine = threading.current_thread().name
+    first = batcher.submit([1, 2])
+    assert not first.done()
+    batcher.work_off()
+    assert first.result(0) == [2, 4]
+    # A full batch is ready, whatever else is to come; what is left waits for others, and the thread answers it.
+    coming = True
+    futures = [batcher.submit(rows) for rows in ([1, 2], [3, 4], [5])]
+    batcher.work_off()
+    assert [future.done() for future in futures] == [True, True, False]
+    assert [future.result(5) for future in futures] == [[2, 4], [6, 8], [10]]
+    assert seen == [mine, mine, "net"]
+    # And with nothing more to come, the helper who says so answers at once.
+    last = batcher.submit([6])
+    batcher.work_off()
+    coming = False
+    batcher.work_off()
+    assert last.result(0) == [12]
+    batcher.stop()
+
+
+def test_helpers_work_side_by_side() -> None:
+    both = threading.Barrier(2)
+
+    def run(rows: list[int]) -> list[int]:
+        both.wait(5)
+        return rows
+
+    batcher: Batcher[int, int] = Batcher(run, max_batch=1, max_wait=0, helped=True)
+    futures = [batcher.submit([row]) for row in range(2)]
+    other = threading.Thread(target=batcher.work_off)
+    other.start()
+    batcher.work_off()
+    other.join(5)
+    assert [future.result(0) for future in futures] == [[0], [1]]
+    batcher.stop()
+
+
+def test_a_helper_that_crashes_tells_all(doubler: Doubler) -> None:
+    batcher = Batcher(doubler, max_batch=1, max_wait=5, helped=True, name="net")
+    futures = [batcher.submit([row]) for row in (666, 1)]
+    with pytest.raises(SystemExit):
+        batcher.work_off()
+    for future in futures:
+        with pytest.raises(RuntimeError, match=r"thread MainThread has crashed \(SystemExit\)"):
+            future.result(0)
+    assert batcher.problem == "thread MainThread has crashed (SystemExit)"
+    with pytest.raises(RuntimeError, match="net has ended"):
+        batcher.submit([1])
     batcher.stop()

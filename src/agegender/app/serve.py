@@ -163,6 +163,7 @@ def open_service(served: ServedConfig, config: ServiceConfig, *, tokens: tuple[s
         vector_net=_vector_net(served),
         vector_name=Path(served.embedding_model or "").name,
         tokens=tokens,
+        shared_net=_on_onnxruntime(served),
     )
     service.analyzer.wait_until_warm()
     for problem in service.analyzer.problems():
@@ -193,6 +194,16 @@ def _infer_config(served: ServedConfig) -> InferConfig:
         gpu_ids=served.gpu_ids,
         threads=served.session_threads,
     )
+
+
+def _on_onnxruntime(served: ServedConfig) -> bool:
+    """Return whether ONNX Runtime runs the nets, which several threads may call at once."""
+    from agegender.executor.choice import choose_executor
+
+    names = [served.model] if served.age_model is None else [served.age_model, served.gender_model]
+    if all(name is not None and name.endswith(".onnx") for name in names):
+        return True
+    return choose_executor(served.engine, served.gpu_ids)[0] == "onnxruntime"
 
 
 def _name(served: ServedConfig) -> str:

@@ -82,8 +82,8 @@ class Analyzer:
     """Analyses photos in one thread per detector of ``detectors`` (None: each photo is a crop).
 
     Each thread has its own detector; the faces they find go through ``predictor``'s net together. At most
-    ``config.queue`` photos are inside at one time. Raises UsageError where the nets of a pair want other crops than
-    the photos are.
+    ``config.queue`` photos are inside at one time. With ``shared_net``, several threads may run the net at once. Raises
+    UsageError where the nets of a pair want other crops than the photos are.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Analyzer:
         *,
         config: ServiceConfig,
         metrics: Metrics,
+        shared_net: bool = False,
     ) -> None:
         self._predictor, self._config, self._metrics = predictor, config, metrics
         # A blank photo, which fails here where every photo would.
@@ -112,6 +113,7 @@ class Analyzer:
             max_wait=config.max_wait / 1000,
             more_to_come=lambda: self._searched > 0,
             watch=metrics.batches.labels("faces").observe,
+            helped=shared_net,
             name="net",
         )
         self._threads = [
@@ -222,7 +224,9 @@ class Analyzer:
         """Let the sessions be built before the first client comes."""
         if detector is not None:
             detector.detect(self._blank)
-        self._batcher.submit([(self._blank_crop, self._predictor.whole(self._blank))]).result()
+        warm = self._batcher.submit([(self._blank_crop, self._predictor.whole(self._blank))])
+        self._batcher.work_off()
+        warm.result()
         with self._change:
             self._warm += 1
             self._change.notify_all()
@@ -244,7 +248,7 @@ class Analyzer:
                 # One photo less is on its way to the net.
                 with self._change:
                     self._searched -= 1
-                self._batcher.nudge()
+                self._batcher.work_off()
             pending()
         except Exception as error:
             self._fail(job, error)

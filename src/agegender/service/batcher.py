@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -35,6 +36,7 @@ class Batcher(Generic[Row, Result]):
     ``run`` returns one result a row, in order. A batch starts when it is full, when its first row has waited
     ``max_wait`` seconds, or at once where ``more_to_come`` says that nothing else is on its way. Where a batch fails,
     what was asked for is tried alone, so that nobody gets another's error. ``watch`` is told the size of each batch.
+    With ``helped``, which needs a ``run`` that several threads may call at once, ``work_off`` lends it threads.
     """
 
     def __init__(
@@ -45,13 +47,14 @@ class Batcher(Generic[Row, Result]):
         max_wait: float,
         more_to_come: Callable[[], bool] = lambda: False,
         watch: Callable[[int], object] = lambda size: None,
+        helped: bool = False,
         name: str = "batcher",
     ) -> None:
         self._run, self._watch, self._more_to_come = run, watch, more_to_come
-        self._max_batch, self._max_wait = max_batch, max_wait
+        self._max_batch, self._max_wait, self._helped = max_batch, max_wait, helped
         self._wishes: deque[_Wish[Row, Result]] = deque()
         self._change = threading.Condition()
-        self._stopping = False
+        self._stopping = self._timed = False
         self._crash: str | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -66,13 +69,31 @@ class Batcher(Generic[Row, Result]):
             if self._crash is not None or self._stopping:
                 raise RuntimeError(f"{self._thread.name} has ended")
             self._wishes.append(wish)
-            self._change.notify()
+            if not self._helped:
+                self._change.notify()
         return wish.future
 
-    def nudge(self) -> None:
-        """Let the thread look again at ``more_to_come``."""
-        with self._change:
-            self._change.notify()
+    def work_off(self) -> None:
+        """To be called after ``submit``, and where ``more_to_come`` has changed.
+
+        Where it is ``helped``, this thread answers the batches that are ready, which spares waking the other one, and
+        leaves to it those that have to wait.
+        """
+        if not self._helped:
+            with self._change:
+                self._change.notify()
+            return
+        while True:
+            with self._change:
+                if not self._wishes:
+                    return
+                if self._seconds_left() > 0:
+                    # Who waits already wakes in time: others' ends come later.
+                    if not self._timed:
+                        self._change.notify()
+                    return
+                batch = self._take()
+            self._guarded(batch)
 
     def stop(self, timeout: float | None = None) -> None:
         """End the thread once all that was submitted is done; wait for it ``timeout`` seconds at most."""
@@ -87,39 +108,55 @@ class Batcher(Generic[Row, Result]):
         return self._crash
 
     def _work(self) -> None:
-        batch: list[_Wish[Row, Result]] = []
-        try:
+        # What ends the thread has been told to everybody by then.
+        with contextlib.suppress(BaseException):
             while batch := self._next():
-                self._answer(batch)
+                self._guarded(batch)
+
+    def _guarded(self, batch: list[_Wish[Row, Result]]) -> None:
+        """Answer ``batch``. What ends the thread is told to all who wait, whoever's thread it is, and raised."""
+        try:
+            self._answer(batch)
         except BaseException as error:
-            log_crash(_log, f"thread {self._thread.name} has crashed", error)
+            name = threading.current_thread().name
+            log_crash(_log, f"thread {name} has crashed", error)
             with self._change:
-                self._crash = f"thread {self._thread.name} has crashed ({type(error).__name__})"
+                self._crash = f"thread {name} has crashed ({type(error).__name__})"
                 batch += self._wishes
                 self._wishes.clear()
             for wish in batch:
                 if not wish.future.done():
                     wish.future.set_exception(RuntimeError(self._crash))
+            raise
 
     def _next(self) -> list[_Wish[Row, Result]]:
         """Wait for the next batch; [] at the end."""
         with self._change:
-            while not self._wishes:
-                if self._stopping:
-                    return []
-                self._change.wait()
-            end = self._wishes[0].since + self._max_wait
-            while self._waiting_rows() < self._max_batch and not self._stopping and self._more_to_come():
-                left = end - time.monotonic()
-                if left <= 0:
-                    break
-                self._change.wait(left)
-            batch, size = [self._wishes.popleft()], 0
-            size = len(batch[0].rows)
-            while self._wishes and size + len(self._wishes[0].rows) <= self._max_batch:
-                batch.append(self._wishes.popleft())
-                size += len(batch[-1].rows)
-            return batch
+            while True:
+                if not self._wishes:
+                    if self._stopping:
+                        return []
+                    self._change.wait()
+                elif (left := self._seconds_left()) > 0:
+                    self._timed = True
+                    self._change.wait(left)
+                    self._timed = False
+                else:
+                    return self._take()
+
+    def _seconds_left(self) -> float:
+        """Return how long those who wait may wait for others; at most 0 where their batch is ready."""
+        if self._waiting_rows() >= self._max_batch or self._stopping or not self._more_to_come():
+            return 0.0
+        return self._wishes[0].since + self._max_wait - time.monotonic()
+
+    def _take(self) -> list[_Wish[Row, Result]]:
+        batch = [self._wishes.popleft()]
+        size = len(batch[0].rows)
+        while self._wishes and size + len(self._wishes[0].rows) <= self._max_batch:
+            batch.append(self._wishes.popleft())
+            size += len(batch[-1].rows)
+        return batch
 
     def _waiting_rows(self) -> int:
         return sum(len(wish.rows) for wish in self._wishes)

@@ -38,7 +38,8 @@ class Service:
     ``detectors`` has a detector for each worker thread, None where photos are crops; ``detector_name`` is what
     ``/v1/models`` calls them, ``model_name`` the model. ``vector_net`` tells age and gender of embeddings (None: this
     is not served). ``min_face`` is the smallest face that the detectors look for; a client can't ask for less. A gender
-    whose probability is below ``min_confidence`` is not told where a client doesn't say otherwise.
+    whose probability is below ``min_confidence`` is not told where a client doesn't say otherwise. ``shared_net``:
+    several threads may run the predictor's net at once, as ONNX Runtime allows.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class Service:
         vector_net: VectorNet | None = None,
         vector_name: str = "",
         tokens: Sequence[str] = (),
+        shared_net: bool = False,
     ) -> None:
         self.config, self.metrics, self.state = config, Metrics(), State()
         self.tokens, self.budget = Tokens(tokens), Budget(config.memory_bytes)
         self.predictor, self.vector_net = predictor, vector_net
         self.model_name, self.vector_name, self.detector_name = model_name, vector_name, detector_name
         self.min_face, self.min_confidence = min_face, min_confidence
-        self.analyzer = Analyzer(predictor, detectors, config=config, metrics=self.metrics)
+        self.analyzer = Analyzer(predictor, detectors, config=config, metrics=self.metrics, shared_net=shared_net)
         self.vectors: Batcher[npt.NDArray[np.float32], Row] | None = None
         if vector_net is not None:
             self.vectors = Batcher(
