@@ -225,11 +225,9 @@ def test_importing_keeps_no_images(tmp_path: Path) -> None:
             tracemalloc.stop()
 
     imported("first", 10)  # what is imported on first use counts once
-    # Past the size of the files' buffers only labels are more: 1,000 images more are 31 MB.
-    few, many = imported("few", 1000), imported("many", 2000)
-    small, large = ((tmp_path / name / "train.rec").stat().st_size for name in ("few", "many"))
-    assert large - small > 14_000_000
-    assert many - few < 4_000_000
+    # Up to eight buffers of a file may wait for a slow disk: 10 MB, where the images are 31 MB.
+    assert imported("many", 1000) < 16_000_000
+    assert (tmp_path / "many" / "train.rec").stat().st_size > 20_000_000
 
 
 def test_records_memory_stays_flat(tmp_path: Path) -> None:
