@@ -1,28 +1,26 @@
 """What packing and training very many faces takes and costs: arithmetic on rates that were measured, and prices.
 
-Every rate is a flag; its default is what docs/scale.md measured, beside the command that measures it anew. Prices are
-assumptions: give your own. ``--measure FOLDER`` measures how fast one core packs the photos of a folder, with
-``--writing`` what the process takes that writes them.
+Every rate is a flag; its default is what docs/scale.md measured, beside the command that measures it anew. Rates of
+GPUs are what others measured and published (PUBLISHED), scaled by multiplications: none is our own. Prices are
+assumptions: give your own. What is measured here: ``--measure FOLDER`` how fast one core packs the photos of a folder,
+with ``--writing`` what the process takes that writes them, with ``--actor`` the memory of an actor of Ray, with
+``--turns N`` actors against processes; ``--memory N`` the memory per face; ``--bytes REC`` the bytes of a set;
+``--multiplications`` the work of the networks.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
+from benchmarks import scale_measured  # noqa: E402
 from benchmarks.table import print_table  # noqa: E402
-
-if TYPE_CHECKING:
-    from agegender.dataset.face_record import FaceSample
 
 HOUR, GB, MICRO = 3600.0, 1e9, 1e-6
 # Flag, default, what it is.
@@ -42,39 +40,110 @@ FLAGS: tuple[tuple[str, float, str], ...] = (
     ("driver_us", 43, "those of the process that writes, with --ray (the same with --ray local)"),
     ("driver_detect_us", 130, "the same where faces are detected (--measure FOLDER --writing --ray local)"),
     ("before_us", 50, "CPU microseconds per face to list, compare and divide, before the first is packed"),
-    ("driver_bytes", 861, "memory per face of the machine that writes"),
-    ("record_bytes", 6157, "bytes of a record: train.rec of UTKFace at 112x112"),
-    ("table_bytes", 151, "bytes per face of .idx, .lst and .csv"),
+    ("driver_bytes", 890, "memory per face of the machine that writes (--memory 500000)"),
+    ("record_bytes", 6157, "bytes of a record: train.rec of UTKFace at 112x112 (--bytes dataset/train.rec)"),
+    ("table_bytes", 151, "bytes per face of .idx, .lst and .csv (the same)"),
     ("open_bytes", 29, "memory per face of a set that is open (benchmarks/open_index.py)"),
     ("loader_rate", 9137, "faces a core decodes, mirrors and batches per second (benchmarks/loader.py)"),
     ("cpu_train_rate", 18, "m50, faces a core trains per second (benchmarks/train_cpu.py)"),
-    ("r50_gpu_rate", 5000, "r50, faces a GPU trains per second: an aim, NOT measured"),
-    ("m50_gpu_rate", 20000, "m50, the same: an aim, NOT measured"),
+    ("r50_gpu_rate", 0, "r50, faces a GPU of yours trains per second (benchmarks/train_gpu.py); 0: not measured"),
+    ("m50_gpu_rate", 0, "m50, the same"),
+    ("r50_work", 6.31, "r50, billions of multiplications a face, forward (--multiplications)"),
+    ("m50_work", 0.568, "m50, the same"),
     ("core_price", 0.04, "price of a core for an hour (assumed)"),
     ("gpu_price", 3.0, "price of a GPU for an hour (assumed)"),
     ("gb_price", 0.02, "price of a gigabyte for a month (assumed)"),
 )
 
 
+@dataclass(frozen=True)
+class Published:
+    """How many images a second a GPU trains on, as ``whose`` measured it, not we, for the sake of our ``network``.
+
+    ``rate`` is per GPU, of the network ``of``, whose forward pass takes ``work`` billions of multiplications an image.
+    """
+
+    network: str
+    gpu: str
+    rate: float
+    of: str
+    work: float
+    whose: str
+    where: str
+
+
+# ResNet-50 v1.5 and MobileNetV2 at 224 pixels: 4.09 and 0.30, as torchvision's pages of its weights say.
+PUBLISHED = (
+    Published(
+        "r50", "V100 32 GB", 5_300 / 8, "r50, 112 pixels", 6.31, "insightface",
+        "https://github.com/deepinsight/insightface/blob/master/recognition/arcface_torch/docs/speed_benchmark.md",
+    ),
+    Published(
+        "r50", "A100 80 GB", 16_621 / 8, "ResNet-50 v1.5, 224 pixels", 4.09, "NVIDIA",
+        "https://github.com/NVIDIA/DeepLearningExamples/tree/master/PyTorch/Classification/ConvNets/resnet50v1.5",
+    ),
+    # 16 of either trained MLPerf 3.0's ResNet-50 in 14.4 and 7.8 minutes.
+    Published(
+        "r50", "H100 80 GB", 16_621 / 8 * 14.4 / 7.8, "the same, x 14.4/7.8", 4.09, "NVIDIA, Dell",
+        "https://silvertonconsulting.com/2023/07/12/mlperf-results-show-h100-v-a100-and-v-habana-gaudi2-gpus/",
+    ),
+    Published(
+        "m50", "RTX 3090", 2_313, "MobileNetV2, 224 pixels", 0.30, "timm",
+        "https://github.com/huggingface/pytorch-image-models/blob/main/results/"
+        "benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv",
+    ),
+)  # fmt: skip
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables, or what ``--measure`` measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Print the tables, or what was to be measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default, what in FLAGS:
         parser.add_argument(f"--{name}", type=float, default=default, help=f"{what} (default: {default:g})")
-    parser.add_argument("--measure", type=Path, metavar="FOLDER", help="measure on the JPEGs of this folder instead")
-    parser.add_argument("--aligned", action="store_true", help="with --measure: they are crops, which are resized only")
-    parser.add_argument("--photos", type=int, default=300, help="with --measure: how many of them (default: 300)")
-    parser.add_argument("--writing", action="store_true", help="with --measure: what the process that writes takes")
-    parser.add_argument("--ray", metavar="ADDRESS", help="with --writing: as in create_dataset.py")
+    add = parser.add_argument
+    add("--measure", type=Path, metavar="FOLDER", help="measure on the JPEGs of this folder instead")
+    add("--aligned", action="store_true", help="with --measure: they are crops, which are resized only")
+    add("--photos", type=int, default=300, help="with --measure: how many of them (default: 300)")
+    add("--writing", action="store_true", help="with --measure: what the process that writes takes")
+    add("--ray", metavar="ADDRESS", help="with --writing: as in create_dataset.py")
+    add("--actor", action="store_true", help="with --measure: the memory of an actor that packs them")
+    add("--turns", type=int, metavar="N", help="with --measure: actors against processes, N times each")
+    add("--workers", type=int, default=2, help="with --turns: how many of them (default: 2)")
+    add("--memory", type=int, metavar="N", help="measure the memory per face of the machine that writes, on N faces")
+    add("--bytes", type=Path, metavar="REC", help="measure the bytes of a record and of its lines in a set")
+    add("--multiplications", action="store_true", help="count those of the networks at 112 pixels")
     args = parser.parse_args(argv)
-    if args.measure is not None:
-        faces = faces_in(args.measure, count=args.photos, aligned=args.aligned)
-        print(measure_writing(faces, ray=args.ray) if args.writing else measure(faces))
+    measured = measurements(args)
+    if measured:
+        print("\n".join(measured))
         return 0
-    for title, columns, rows in (packing(args), storage(args), training(args)):
+    for title, columns, rows in (packing(args), storage(args), published(args), training(args)):
         print_table(columns, rows, title=title)
         print()
     return 0
+
+
+def measurements(args: argparse.Namespace) -> list[str]:
+    """Return the lines of what was asked to be measured, none where nothing was."""
+    lines = []
+    if args.measure is not None:
+        faces = scale_measured.faces_in(args.measure, count=args.photos, aligned=args.aligned)
+        if args.writing:
+            lines.append(scale_measured.writing(faces, ray=args.ray))
+        if args.actor:
+            lines.append(scale_measured.actor_memory(faces))
+        if args.turns:
+            lines += scale_measured.actors_and_workers(faces, turns=args.turns, workers=args.workers)
+        if not lines:
+            lines.append(scale_measured.cropping(faces))
+    if args.memory:
+        lines.append(scale_measured.driver_bytes(args.memory))
+    if args.bytes is not None:
+        lines.append(scale_measured.record_bytes(args.bytes))
+    if args.multiplications:
+        for name in ("r50", "m50"):
+            lines.append(f"{name}: {scale_measured.multiplications(name, 112):.3f} billion multiplications a face")
+    return lines
 
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -129,15 +198,31 @@ def storage(args: argparse.Namespace) -> Table:
     return f"{args.faces:,.0f} faces on disk and in memory", ["what", "size", "cost"], rows
 
 
+def published(args: argparse.Namespace) -> Table:
+    """Return what others measured, and our networks' rates on such a GPU if time goes by multiplications."""
+    rows = []
+    for one in PUBLISHED:
+        ours = getattr(args, f"{one.network}_work")
+        scale = one.work / ours
+        row = [one.gpu, one.whose, one.of, f"{one.rate:,.0f}", f"{one.work:.2f}", f"{scale:.2f}"]
+        rows.append([*row, one.network, f"{one.rate * scale:,.0f}", f"{args.loader_rate / (one.rate * scale):.1f}"])
+    columns = ["GPU", "measured by", "network", "images/s", "G mult.", "factor", "so", "faces/s", "GPUs a core feeds"]
+    return "one GPU, mixed precision, as others measured it; faces/s of ours estimated", columns, rows
+
+
 def training(args: argparse.Namespace) -> Table:
     """Return how long training takes, what it costs and what has to be read and decoded for it."""
+    kinds = [("m50 on the packing cores", "measured", args.cpu_train_rate, args.cores, args.core_price)]
+    for one in PUBLISHED:
+        rate = one.rate * one.work / getattr(args, f"{one.network}_work")
+        # insightface's own r50 is ours, so that nothing is estimated.
+        basis = "theirs" if one.of.startswith(one.network) else "estimated"
+        kinds.append((f"{one.network}, {args.gpus:g} x {one.gpu}", basis, rate, args.gpus, args.gpu_price))
+    for name in ("r50", "m50"):
+        if rate := getattr(args, f"{name}_gpu_rate"):
+            kinds.append((f"{name}, {args.gpus:g} of your GPUs", "given", rate, args.gpus, args.gpu_price))
     rows = []
-    kinds = (
-        ("m50 on the packing cores", args.cpu_train_rate, args.cores, args.core_price, "measured"),
-        ("r50, GPUs", args.r50_gpu_rate, args.gpus, args.gpu_price, "aim, not measured"),
-        ("m50, GPUs", args.m50_gpu_rate, args.gpus, args.gpu_price, "aim, not measured"),
-    )
-    for name, rate, devices, price, basis in kinds:
+    for name, basis, rate, devices, price in kinds:
         speed = rate * devices
         hours = args.faces * args.epochs / speed / HOUR
         read = speed * args.record_bytes / 1e6
@@ -146,79 +231,6 @@ def training(args: argparse.Namespace) -> Table:
         rows.append([*row, f"{read:,.0f}", f"{loading:,.1f}"])
     columns = ["training", "basis", "faces/s", "hours", "cost", "read, MB/s", "cores that load"]
     return f"{args.epochs:,.0f} epochs of {args.faces:,.0f} faces; {args.gpus:,.0f} GPUs", columns, rows
-
-
-def faces_in(folder: Path, *, count: int, aligned: bool) -> list[FaceSample]:
-    """Return up to ``count`` of the JPEGs of a folder, drawn by lot. Raises SystemExit where there are none."""
-    from agegender.dataset.config import PackConfig
-    from agegender.dataset.face_record import FaceSample
-
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    if not paths:
-        raise SystemExit(f"scale.py: error: --measure {folder}: no JPEG lies there")
-    template = PackConfig().template if aligned else None
-    drawn = random.Random(0).sample(paths, min(count, len(paths)))
-    return [FaceSample(path.absolute(), -1, -1, "measured", template=template) for path in drawn]
-
-
-def measure(faces: list[FaceSample]) -> str:
-    """Return one line: how many faces one core packs per second of its own time, and their bytes.
-
-    Processor time, so that what else runs on the machine counts little.
-    """
-    import cv2
-
-    from agegender.app.pack import open_detector
-    from agegender.dataset.config import PackConfig
-    from agegender.dataset.crop import crop_faces
-    from agegender.dataset.plan import crop_settings
-
-    cv2.setNumThreads(1)
-    settings = crop_settings(PackConfig())
-    detector = None if faces[0].template == settings.template.name else open_detector()
-    crop_faces(faces[:8], 0, settings=settings, detector=detector)
-    start = time.process_time()
-    crops = crop_faces(faces, 0, settings=settings, detector=detector)
-    seconds = time.process_time() - start
-    sizes = [len(crop.body) for crop in crops if crop.body is not None]
-    mean = sum(sizes) / max(len(sizes), 1)
-    return f"{len(faces)} photos, {len(sizes)} packed, {len(faces) / seconds:,.0f} a second and core, {mean:,.0f} bytes"
-
-
-def measure_writing(faces: list[FaceSample], *, ray: str | None) -> str:
-    """Return one line: processor time per face of the process that compares, divides and writes.
-
-    What other processes detect is not in it; without ``ray``, aligned faces are read here and are in it.
-    """
-    from agegender.app.pack import open_detector
-    from agegender.dataset.config import PackConfig
-    from agegender.dataset.duplicates import drop_duplicates, file_sizes
-    from agegender.dataset.pack import pack_plan
-    from agegender.dataset.plan import make_plan
-    from agegender.dataset.problems import Problems
-
-    with tempfile.TemporaryDirectory() as output:
-        config = PackConfig(output=output, val_ratio=0.0, ray=ray)
-        problems = Problems()
-        start = time.process_time()
-        sizes = file_sizes(faces)
-        plan = make_plan(drop_duplicates(faces, problems, sizes=sizes), config, sizes=sizes)
-        compared = time.process_time()
-        # From the first faces on: Ray, detectors and their processes have started then.
-        marks: list[tuple[int, float]] = []
-        wall = time.perf_counter()
-        pack_plan(
-            plan,
-            problems,
-            make_detector=open_detector,
-            progress=lambda phase, done, total: marks.append((done, time.process_time())),
-        )
-        wall = time.perf_counter() - wall
-    (first, begin), (last, end) = next(mark for mark in marks if mark[0]), marks[-1]
-    before, writing = (compared - start) / len(faces), (end - begin) / max(last - first, 1)
-    return (
-        f"{last} faces, before {before / MICRO:,.0f} us, writing {writing / MICRO:,.0f} us; in all {wall:.1f} s (wall)"
-    )
 
 
 if __name__ == "__main__":
