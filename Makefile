@@ -15,11 +15,11 @@ SIX_FACES := $(PY) -c "from importlib.util import find_spec as f; print(f('insig
 
 setup: $(READY)
 
-$(READY): requirements.txt requirements-torch.txt requirements-ray.txt requirements-serve.txt requirements-dev.txt pyproject.toml
+$(READY): requirements.txt requirements-torch.txt requirements-ray.txt requirements-serve.txt requirements-serve-ray.txt requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11 or 3.12"; exit 1; }
 	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if v in ((3, 11), (3, 12)) else f'Python {v[0]}.{v[1]} has no MXNet wheel: run make PYTHON=python3.11 (or 3.12)')"
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-torch.txt -r requirements-ray.txt -r requirements-serve.txt -r requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-torch.txt -r requirements-ray.txt -r requirements-serve.txt -r requirements-serve-ray.txt -r requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(PY) -m pip check
 	@touch $(READY)
@@ -39,7 +39,7 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Each prints a table and ends with 1 where a target of its own is missed; all of them run.
 bench: setup

@@ -34,6 +34,7 @@ from agegender.cores import usable_cores  # noqa: E402
 from agegender.errors import UsageError  # noqa: E402
 from agegender.executor.base import Executor  # noqa: E402
 from agegender.graph.checkpoint import Checkpoint, load_checkpoint  # noqa: E402
+from benchmarks.crowd import FACES, crowd  # noqa: E402
 from benchmarks.packing import peak_memory  # noqa: E402
 from benchmarks.table import print_table  # noqa: E402
 
@@ -44,7 +45,7 @@ BATCHES = (1, 32)
 THREADS = tuple(dict.fromkeys((1, min(2, usable_cores()))))
 # Milliseconds for one face by ssrnet; how many times faster eight bits are; the photo; seconds of a cold start.
 SSRNET_MS, INT8, PHOTO, HELP_S, COLD_S = 0.5, 2.2, 4.0, 0.3, 1.5
-FACES, APART = 15, 1.0
+APART = 1.0
 # Starts what it is given and prints seconds and peak memory. A process counts as its own what its parent had when it
 # was started, so that the parent must not have loaded anything.
 STARTER = """
@@ -364,26 +365,6 @@ def measure_cold(kind: str, *, calls: int) -> dict[str, float]:
         turns.append((seconds, peak))
     seconds, peak = np.median(turns, axis=0).tolist()
     return {"seconds": seconds, "peak": peak}
-
-
-def crowd() -> Photo:
-    """Return a photo (432, 1024, 3) uint8 RGB: the two people of test.jpg, 15 times, 20 to 80 pixels wide."""
-    from agegender.face.photo import read_photo
-
-    people = read_photo(ROOT / "test.jpg")
-    # x, y and half the width of each face's box.
-    heads = ((738, 193, 75), (225, 117, 44))
-    ground = np.random.default_rng(0).integers(40, 90, (27, 64, 3), np.uint8)
-    image = np.asarray(cv2.resize(ground, (1024, 432), interpolation=cv2.INTER_CUBIC), np.uint8)
-    for number, width in enumerate(np.linspace(80, 20, FACES)):
-        x, y, half = heads[number % 2]
-        reach = round(half * 1.5)
-        head = people[max(y - reach, 0) : y + reach, x - reach : x + reach]
-        side = round(width * 1.5)
-        small = cv2.resize(head, (side, round(side * head.shape[0] / head.shape[1])), interpolation=cv2.INTER_AREA)
-        left, top = 30 + number % 5 * 200, 20 + number // 5 * 140
-        image[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return image
 
 
 def _checkpoint(model: str) -> Checkpoint:

@@ -42,8 +42,8 @@ TARGET, TARGET_CLIENTS = 2.0, 64
 QUEUE = 64
 FIGURES = ("per_second", "p50", "p95", "p99", "computed")
 OURS, SINGLE, PEER = "service", "service, --max_batch 1", "Flask"
-# How often the soak looks at the memory, in seconds; the first share of it is warming up.
-LOOK, WARM_UP = 10.0, 0.25
+# How often the soak looks at the memory and how often it says so, in seconds; the first share of it is warming up.
+LOOK, SAY, WARM_UP = 10.0, 60.0, 0.25
 # Megabytes an hour that still count as flat, beyond what chance explains.
 FLAT = 10.0
 _LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn")
     parser.add_argument("--peer_threads", type=int, default=usable_cores(), help="threads of Flask's sessions")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="constant load in place of the tables")
+    parser.add_argument("--soak_clients", type=int, default=2, help="clients of the soak, each of them without a pause")
     args = parser.parse_args()
     workloads = [args.only] if args.only else [SOAK] if args.soak else list(WORKLOADS)
     print(
@@ -123,14 +124,19 @@ def compare(model: str, workload: str, args: argparse.Namespace, folder: Path) -
 def soak(model: str, workload: str, args: argparse.Namespace, folder: Path) -> bool:
     """Load the service for ``args.soak`` minutes and print its memory. Returns whether it stays flat."""
     flags = ["--model", model, "--detector", WORKLOADS.get(workload, "mtcnn")]
+    print(f"soak of {args.soak:g} minutes: {model}, {workload}, {args.soak_clients} clients", flush=True)
     with ExitStack() as stack:
         with started(["benchmarks/serve_peer.py", *flags, "--threads", "1"]) as peer:
             pictures = write_pictures(folder / f"{model}-{workload}", workload, peer.port)
         server = stack.enter_context(started(["serve.py", *flags, "--port", "0"]))
-        loading = _start_load(server.port, pictures, clients=8, seconds=60 * args.soak)
-        begun, seen = time.monotonic(), []
+        loading = _start_load(server.port, pictures, clients=args.soak_clients, seconds=60 * args.soak)
+        begun, seen, told = time.monotonic(), [], 0
         while loading.poll() is None:
             seen.append((time.monotonic() - begun, server.resident()))
+            if seen[-1][0] >= SAY * told:
+                # As it goes, so that a soak that is ended early has said something.
+                print(f"  minute {told}: {seen[-1][1]:.0f} MB resident, {server.computed():.0f} s computed", flush=True)
+                told += 1
             try:
                 loading.wait(LOOK)
             except subprocess.TimeoutExpired:
@@ -138,10 +144,9 @@ def soak(model: str, workload: str, args: argparse.Namespace, folder: Path) -> b
         measured = _result(loading)
     later = [each for each in seen if each[0] >= WARM_UP * 60 * args.soak] or seen
     slope, give = (3600 * each for each in _slope(later))
-    print(f"soak of {args.soak:g} minutes: {model}, {workload} ({_size(pictures)}), 8 clients")
-    print("  RSS, MB: " + " ".join(f"{megabytes:.0f}" for _, megabytes in seen))
     print(
-        f"  after the first {100 * WARM_UP:g}%: {slope:+.1f} MB an hour, give or take {give:.1f} ({len(later)} looks)"
+        f"  after the first {100 * WARM_UP:g}%: {slope:+.1f} MB an hour, give or take {give:.1f} ({len(later)} looks); "
+        f"{_size(pictures)}"
     )
     what = ", ".join(f"{measured[name]} {name}" for name in ("answered", "refused", "failed", "lost", "wrong"))
     print(f"  {what}; {measured['per_second']:.1f} answers/s, p99 {measured['p99']:.0f} ms\n")

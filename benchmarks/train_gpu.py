@@ -94,7 +94,7 @@ def measure(name: str, rec: Path, args: argparse.Namespace) -> Measured:
     """Return what one network does."""
     import torch
 
-    from agegender.app.networks import PACKAGED, fill_in
+    from agegender.app.networks import fill_in, packaged_networks
     from agegender.engine.backend import open_backend
     from agegender.graph import builtin_json
 
@@ -102,7 +102,7 @@ def measure(name: str, rec: Path, args: argparse.Namespace) -> Measured:
         network=name, engine="torch", gpu_ids=args.gpu_ids, batch_size=args.batch_size, precision=args.precision,
         compile=args.compile,
     )  # fmt: skip
-    config = fill_in(config, PACKAGED[name])
+    config = fill_in(config, packaged_networks()[name])
     size = (112, 112)
     with open_backend(config, builtin_json(name)) as backend:
         module = backend.trainable(AUGMENTATION, rows=args.batch_size, size=size)

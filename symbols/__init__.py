@@ -7,6 +7,7 @@ import numpy as np
 # MXNet 1.9.1 still uses the name that numpy 1.24 removed, and numpy 2 has back.
 vars(np).setdefault("bool", np.bool_)
 
-from symbols.registry import HEADS, NETWORKS, Network, build  # noqa: E402
+from symbols.network import Network  # noqa: E402
+from symbols.registry import HEADS, NETWORKS, build  # noqa: E402
 
 __all__ = ["HEADS", "NETWORKS", "Network", "build"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import mxnet as mx
+from symbols.lazy import mx
 
 Symbol = Any  # mxnet 1.9 carries no types
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import mxnet as mx
-
 from symbols.blocks import Symbol, activation, batch_norm, conv, dense, pool
+from symbols.lazy import mx
 
 DROPOUT = 0.4
 

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import mxnet as mx
-
 from symbols.blocks import Symbol, activation, dense
+from symbols.lazy import mx
 
 AGE_CLASSES = 101
+Bins = Sequence[tuple[int, int]]
 SSR_BINS = 3
 SSR_RANGE = 101.0
 LAMBDA_LOCAL = 1.0
 LAMBDA_D = 1.0
 DELTA_LIMIT = 0.5
+# Where head ``reg`` starts, about the mean age of most sets of faces, and the years that one unit of its layer makes:
+# more of them, and sgd's first steps at its usual rate throw the age about; fewer, and adam's take long.
+REG_START, REG_UNIT = 35.0, 3.0
+# First and last year of Adience's bins (Eidinger et al. 2014), what head ``bins`` has unless told otherwise.
+ADIENCE_8 = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
+# What ``attach`` knows; head ``ssr`` needs more than one feature, so only its own network has it.
+COMMON = ("dex", "reg", "bins")
+
+
+def attach(head: str, fc1: Symbol, feature: Symbol | None = None, *, age_bins: Bins = ADIENCE_8) -> Symbol:
+    """Return the outputs of the head named ``head``, one of ``COMMON``, on ``fc1``; see the functions of these names.
+
+    ``age_bins`` is for head ``bins``. Raises ValueError for another head.
+    """
+    if head == "dex":
+        return dex(fc1, feature)
+    if head == "reg":
+        return reg(fc1, feature)
+    if head == "bins":
+        return bins(fc1, feature, age_bins=age_bins)
+    raise ValueError(f"unknown head {head!r} ({', '.join(COMMON)})")
 
 
 def dex(fc1: Symbol, feature: Symbol | None = None) -> Symbol:
@@ -28,6 +49,30 @@ def dex(fc1: Symbol, feature: Symbol | None = None) -> Symbol:
     years = mx.sym.arange(start=0, stop=AGE_CLASSES, dtype="float32", name="age_years")
     years = mx.sym.reshape(years, shape=(AGE_CLASSES, 1), name="age_years_column")
     age = mx.sym.dot(probability, years, name="age")
+    return mx.sym.Group([fc1, gender(feature), probability, age])
+
+
+def reg(fc1: Symbol, feature: Symbol | None = None) -> Symbol:
+    """Regress the age: one linear unit, 3 years to its 1, from 35 on. Outputs as ``dex``, without ``age_softmax``."""
+    feature = fc1 if feature is None else feature
+    unit = dense(feature, 1, name="age_linear")
+    years = mx.sym._internal._mul_scalar(unit, scalar=REG_UNIT, name="age_years")
+    age = mx.sym._internal._plus_scalar(years, scalar=REG_START, name="age")
+    return mx.sym.Group([fc1, gender(feature), age])
+
+
+def bins(fc1: Symbol, feature: Symbol | None = None, *, age_bins: Bins = ADIENCE_8) -> Symbol:
+    """Classify the age in bins, first and last year of each given; the age is the expectation of their middles.
+
+    Outputs as ``dex``, but ``age_softmax_output`` is (N, number of bins).
+    """
+    feature = fc1 if feature is None else feature
+    probability = mx.sym.softmax(dense(feature, len(age_bins), name="age_logits"), axis=1, name="age_softmax")
+    middles = [
+        mx.sym.full((1, 1), (first + last) / 2, name=f"age_middle{number}")
+        for number, (first, last) in enumerate(age_bins)
+    ]
+    age = mx.sym.dot(probability, mx.sym.concat(*middles, dim=0, name="age_middles"), name="age")
     return mx.sym.Group([fc1, gender(feature), probability, age])
 
 

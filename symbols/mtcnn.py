@@ -20,9 +20,8 @@ layers read maps flattened in C,H,W order.
 
 from __future__ import annotations
 
-import mxnet as mx
-
 from symbols.blocks import Symbol, activation, conv, dense, normalised_input, pool
+from symbols.lazy import mx
 
 
 def pnet() -> Symbol:

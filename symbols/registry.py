@@ -1,64 +1,56 @@
-"""The networks that exist. A new one is a file with its builder and an entry here.
+"""The networks that exist: every file of this folder that says ``NETWORK = Network(...)``, or ``NETWORKS`` for several.
 
-Builders are named, not imported: this table can be read (for ``--help``, for defaults) without loading MXNet.
+A new network is a file, and nothing here names it. The files load no MXNet (``symbols.lazy``), so that this table can
+be read for defaults and lists at once.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+import pkgutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-HEADS = ("dex", "ssr")
+from symbols.network import Network
 
 
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """A builder (``module:function``) with its defaults: input (3,H,W), embedding, head and how it is trained."""
+def find_networks(modules: Iterable[ModuleType]) -> dict[str, Network]:
+    """Return the networks that ``modules`` define, by name, sorted.
 
-    name: str
-    builder: str
-    data_shape: tuple[int, int, int] = (3, 112, 112)
-    embedding: int = 512
-    head: str = "dex"
-    heads: tuple[str, ...] = ("dex",)
-    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    wd: float = 5e-4
+    Raises ValueError where two have one name and where a NETWORK is none; it names the file.
+    """
+    found: dict[str, Network] = {}
+    homes: dict[str, str] = {}
+    for module in modules:
+        for network in _defined(module):
+            if network.name in found:
+                raise ValueError(f"network {network.name!r} is in {homes[network.name]} and in {module.__name__}")
+            found[network.name], homes[network.name] = network, module.__name__
+    return {name: found[name] for name in sorted(found)}
 
 
-NETWORKS: dict[str, Network] = {
-    network.name: network
-    for network in (
-        Network(
-            name="r50",
-            builder="symbols.resnet:resnet",
-            embedding=512,
-            arguments=MappingProxyType({"num_layers": 50, "version_input": 1, "version_output": "E"}),
-        ),
-        Network(
-            name="m50",
-            builder="symbols.mobilenet:mobilenet",
-            embedding=256,
-            arguments=MappingProxyType({"width": 1.0, "version_input": 1, "version_output": "GAP"}),
-        ),
-        Network(
-            name="ssrnet",
-            builder="symbols.ssrnet:ssrnet",
-            data_shape=(3, 64, 64),
-            embedding=64,
-            heads=("dex", "ssr"),
-            arguments=MappingProxyType({"width": 1.0, "dropout": 0.2}),
-            optimizer="adam",
-            lr=1e-3,
-            wd=1e-4,
-        ),
-        Network(name="mobilefacenet", builder="symbols.mobilefacenet:mobilefacenet", embedding=128),
-    )
-}
+def _defined(module: ModuleType) -> Iterator[Network]:
+    own = [getattr(module, "NETWORK", None), *getattr(module, "NETWORKS", ())]
+    for network in own:
+        if network is None:
+            continue
+        if not isinstance(network, Network):
+            raise ValueError(f"{module.__name__}: {network!r} is no symbols.network.Network")
+        yield network
+
+
+def _modules() -> Iterator[ModuleType]:
+    # Sorted; this very file is being imported.
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        name = f"symbols.{module.name}"
+        if name != __name__:
+            yield importlib.import_module(name)
+
+
+NETWORKS: dict[str, Network] = find_networks(_modules())
+HEADS: tuple[str, ...] = tuple(sorted({head for network in NETWORKS.values() for head in network.heads}))
 
 
 def build(
@@ -67,11 +59,13 @@ def build(
     head: str | None = None,
     embedding: int | None = None,
     data_shape: tuple[int, int, int] | None = None,
+    age_bins: Sequence[tuple[int, int]] | None = None,
     **arguments: Any,
 ) -> Any:
     """Build the inference graph of ``network``: ``data`` (N,3,H,W) float32 RGB 0..255 in, outputs as in ``heads``.
 
-    What is not given is the network's default; ``arguments`` are the network's own (``NETWORKS[name].arguments``).
+    What is not given is the network's default; ``age_bins`` are first and last year of each class of head ``bins``
+    (default: Adience's eight); ``arguments`` are the network's own (``NETWORKS[name].arguments``).
     Raises ValueError for an unknown network, head or argument and for a shape that the network can't take.
     """
     if network not in NETWORKS:
@@ -84,12 +78,13 @@ def build(
         raise ValueError(f"unknown head {head!r} for {network} ({', '.join(entry.heads)})")
     if embedding < 1:
         raise ValueError(f"embedding {embedding} is not a positive number")
-    if len(shape) != 3 or shape[0] != 3 or min(shape) < 1 or shape[1] % 16 or shape[2] % 16:
-        raise ValueError(f"data shape {shape} is not 3,height,width with both sides multiples of 16")
+    entry.check_shape(shape)
     unknown = sorted(set(arguments) - set(entry.arguments))
     if unknown:
         accepted = ", ".join(entry.arguments) or "none"
         raise ValueError(f"unknown argument {unknown[0]!r} for {network} ({accepted})")
-    module, function = entry.builder.split(":")
-    builder: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return builder(head=head, embedding=embedding, data_shape=shape, **{**entry.arguments, **arguments})
+    if age_bins is not None:
+        if head != "bins":
+            raise ValueError(f"age_bins are for head 'bins', not for {head!r}")
+        arguments["age_bins"] = tuple(age_bins)
+    return entry.builder(head=head, embedding=embedding, data_shape=shape, **{**entry.arguments, **arguments})

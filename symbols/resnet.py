@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mxnet as mx
-
 from symbols import heads
 from symbols.blocks import Symbol, activation, batch_norm, conv, normalised_input
 from symbols.embedding import embedding as embed
 from symbols.embedding import stem
+from symbols.lazy import mx
+from symbols.network import Network
 
 # Units in the four stages.
 UNITS = {
@@ -30,6 +30,7 @@ def resnet(
     num_layers: int = 50,
     version_input: int = 1,
     version_output: str = "E",
+    age_bins: heads.Bins = heads.ADIENCE_8,
 ) -> Symbol:
     """Build a ResNet; names of nodes and parameters are insightface's, so that its backbones can seed ours.
 
@@ -48,7 +49,8 @@ def resnet(
             body = _unit(body, filters, name=f"stage{stage}_unit{unit}")
     shrink = 16 if version_input == 1 else 32
     side = (-(-data_shape[1] // shrink), -(-data_shape[2] // shrink))
-    return heads.dex(embed(body, embedding, version=version_output, act=ACT, side=side, channels=FILTERS[-1]))
+    fc1 = embed(body, embedding, version=version_output, act=ACT, side=side, channels=FILTERS[-1])
+    return heads.attach(head, fc1, age_bins=age_bins)
 
 
 def _unit(data: Symbol, filters: int, *, name: str, stride: int = 1, project: bool = False) -> Symbol:
@@ -60,3 +62,15 @@ def _unit(data: Symbol, filters: int, *, name: str, stride: int = 1, project: bo
         data = conv(data, filters, kernel=1, stride=stride, name=f"{name}_conv1sc")
         data = batch_norm(data, name=f"{name}_sc")
     return mx.sym.elemwise_add(body, data, name=f"{name}_plus")
+
+
+NETWORK = Network(
+    name="r50",
+    builder=resnet,
+    embedding=512,
+    heads=heads.COMMON,
+    arguments={"num_layers": 50, "version_input": 1, "version_output": "E"},
+    paper_params=43_590_000,
+    paper_note="insightface's r50 at 112x112 with embedding E of 512 and no classifier (the ArcFace paper states no "
+    "number); ours without gender and age (52,839) is 43,590,848.",
+)

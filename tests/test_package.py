@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agegender.graph import builtin_defaults
+
 SKIPPED = (".venv", ".git", "runs", "output", "build", "__pycache__", ".mypy_cache", ".ruff_cache", "UTKFace", "*.rec")
 
 
@@ -48,6 +50,21 @@ def test_the_installed_package_finds_its_own_model(installed: Path, tmp_path: Pa
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert Path(run.stdout.strip()) == installed / "agegender" / "models" / "m50" / "m50"
+
+
+def test_the_installed_package_knows_every_network(installed: Path, tmp_path: Path) -> None:
+    code = """
+from agegender.app.networks import build_network, find_symbols, packaged_networks
+from agegender.engine.config import TrainConfig
+assert find_symbols() is None
+config = build_network(TrainConfig(network="ssrnet", head="ssr")).config
+print(*packaged_networks(), config.optimizer, config.lr, config.data_shape)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"{' '.join(builtin_defaults())} adam 0.001 (3, 64, 64)\n"
 
 
 def test_the_command_lists_what_it_can_do(installed: Path, tmp_path: Path) -> None:

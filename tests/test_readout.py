@@ -52,9 +52,9 @@ def test_our_own_outputs_pass_through() -> None:
     assert np.array_equal(reading.distribution, outputs["age_softmax_output"])
     assert np.array_equal(reading.embedding, EMBEDDING)
     assert reading.age.tolist() == [25, 40]
-    # The interval comes with the calibration.
-    assert reading.interval is None
-    assert {array.dtype for name, array in vars(reading).items() if name != "interval"} == {np.dtype(np.float32)}
+    # The interval comes with the calibration, the doubt with Monte Carlo dropout.
+    assert (reading.interval, reading.doubt) == (None, None)
+    assert {array.dtype for array in vars(reading).values() if array is not None} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,8 @@ def test_our_own_outputs_pass_through() -> None:
 )
 def test_our_untrained_heads_say_nothing(task: str, silent: set[str]) -> None:
     readout = Readout.of_model({}, head="dex", task=task)
-    assert {name for name, value in vars(readout.read(ours())).items() if value is None} == silent | {"interval"}
+    nothing = {name for name, value in vars(readout.read(ours())).items() if value is None}
+    assert nothing == silent | {"interval", "doubt"}
     assert (readout.task, readout.tells_age, readout.tells_gender) == (task, task != "gender", task != "age")
 
 
@@ -72,6 +73,50 @@ def test_our_head_ssr_has_no_distribution() -> None:
     reading = Readout.of_model({}, head="ssr", task="both").read(outputs)
     assert reading.age.tolist() == [25, 40]
     assert (reading.distribution, reading.embedding) == (None, None)
+
+
+def test_our_head_reg_has_an_age_from_0_on() -> None:
+    outputs = {name: array for name, array in ours().items() if name != "age_softmax_output"}
+    reading = Readout.of_model({}, head="reg", task="both").read(outputs | {"age_output": np.array([[-3], [110.5]])})
+    assert reading.age.tolist() == [0, 110.5]
+    assert reading.distribution is None
+
+
+def test_our_head_bins_spreads_its_bins_evenly_over_their_years() -> None:
+    outputs = ours() | {"age_softmax_output": np.array([[0.25, 0.5, 0.25], [0, 0, 1]], np.float32)}
+    outputs["age_output"] = np.array([[0.25 * 1 + 0.5 * 5.5 + 0.25 * 80], [80]], np.float32)
+    readout = Readout.of_model({}, head="bins", task="both", age_bins=[[0, 2], [4, 7], [60, 100]])
+    assert readout.age_bins == (1, 5.5, 80)
+    reading = readout.read(outputs)
+    assert np.allclose(
+        reading.distribution[0, [0, 2, 3, 4, 7, 8, 60, 100]], [1 / 12, 1 / 12, 0, 1 / 8, 1 / 8, 0] + [0.25 / 41] * 2
+    )
+    assert np.allclose(reading.distribution @ np.arange(101), reading.age, atol=1e-4)
+    assert np.allclose(reading.distribution.sum(axis=1), 1, atol=1e-6)
+    # Written down and read again, it is the same.
+    again = Readout.from_json(readout.to_json())
+    assert again == readout
+    assert readout.to_json()["age_bins"] == [[0, 2], [4, 7], [60, 100]]
+
+
+def test_bins_reach_beyond_100_as_100() -> None:
+    readout = Readout.of_model({}, head="bins", task="age", age_bins=[[0, 98], [99, 120]])
+    reading = readout.read({"age_softmax_output": np.array([[0, 1]], np.float32), "age_output": np.array([[109.5]])})
+    assert reading.distribution[0, 99:].tolist() == pytest.approx([1 / 22, 21 / 22])
+
+
+@pytest.mark.parametrize(
+    ("bins", "message"),
+    [
+        (None, "age_bins is None, and head 'bins' has first and last years of bins there"),
+        ([1.0, 5.0], "age_bins is [1.0, 5.0], and head 'bins' has first"),
+        ([[0, 5], [3, 9]], "age_bins: 3-9 does not lie above 0-5"),
+    ],
+)
+def test_head_bins_without_its_bins(bins: Any, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Readout.of_model({}, head="bins", task="both", age_bins=bins)
+    assert str(error.value).startswith(message)
 
 
 def test_what_is_missing_is_named() -> None:
@@ -86,7 +131,10 @@ def test_what_is_missing_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("head", "task", "message"),
-    [("softmax", "both", "head is 'softmax' (dex, ssr)"), ("dex", "smile", "task is 'smile' (both, age, gender)")],
+    [
+        ("softmax", "both", "head is 'softmax' (dex, ssr, reg, bins)"),
+        ("dex", "smile", "task is 'smile' (both, age, gender)"),
+    ],
 )
 def test_a_model_that_is_neither_ours_nor_described(head: str, task: str, message: str) -> None:
     with pytest.raises(UsageError) as error:

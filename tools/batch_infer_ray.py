@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agegender.app.ending import exit_code_of
 from agegender.app.infer_config import InferConfig, collect_config
+from agegender.app.parser import CommandParser
 from agegender.config import add_options, as_json, collect, option
 from agegender.errors import INTERRUPTED, UsageError
 
@@ -144,8 +145,9 @@ def _is_there(name: str) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="batch_infer_ray.py",
+        command="batch_infer_ray",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -30,6 +30,7 @@ from agegender.app.eval_faces import FaceSet, model_crop
 from agegender.app.eval_model import EvalModel
 from agegender.app.eval_report import Results
 from agegender.app.messages import say
+from agegender.app.parser import CommandParser
 from agegender.calibration import Calibration
 from agegender.errors import CheckpointError, DataError, UsageError
 from agegender.executor import EXECUTORS
@@ -45,7 +46,7 @@ from agegender.metrics.calibration import (
     negative_log_likelihood,
     risk_coverage,
 )
-from agegender.pipeline.faces import LABEL_ORDERS
+from agegender.pipeline.labelled import LABEL_ORDERS
 from tools.manifest import describe
 
 MIN_CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -216,8 +217,11 @@ def _cell(value: float, form: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="calibrate.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(
+        prog="calibrate.py",
+        command="calibrate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="PREFIX,EPOCH or the name of a model")

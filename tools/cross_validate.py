@@ -29,6 +29,7 @@ from tqdm import tqdm
 from agegender.app import train as train_command
 from agegender.app.ending import exit_code_of
 from agegender.app.networks import build_network
+from agegender.app.parser import CommandParser
 from agegender.config import collect
 from agegender.dataset.folds import Folds, PackedFaces, make_folds, own_folds, read_faces, write_folds
 from agegender.engine.config import TrainConfig
@@ -220,10 +221,7 @@ def _as_json(value: Spread) -> dict[str, Any]:
 
 def _train_config(flags: Sequence[str]) -> TrainConfig:
     """Let train.py's own parser read what is for it; it ends the program where it can't."""
-    parser = argparse.ArgumentParser(prog="cross_validate.py (flags of train.py)", allow_abbrev=False)
-    parser.add_argument("--debug", action="store_true")
-    train_command.add_arguments(parser)
-    config = collect(TrainConfig, parser.parse_args(flags))
+    config = collect(TrainConfig, _train_parser().parse_args(flags))
     build_network(config)  # a wrong name is found before anything is written
     default = TrainConfig()
     for name in _OURS:
@@ -260,7 +258,7 @@ def _common_info(sets: Sequence[RecordSet]) -> dict[str, Any]:
         infos.append(info)
     first = infos[0]
     for info in infos[1:]:
-        for name in ("template", "labels", "body"):
+        for name in ("template", "labels", "body", "embedding"):
             if getattr(info, name) != getattr(first, name):
                 raise DataError(f"{info.path} and {first.path} can't be joined: their {name} differs")
     return {**first.raw, "synthetic": any(info.synthetic for info in infos)}
@@ -318,8 +316,11 @@ def _devices(args: argparse.Namespace) -> list[str | None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="cross_validate.py",
+        command="cross_validate",
+        rest=_train_parser(),
+        rest_command="train",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -336,6 +337,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=1, metavar="N", help="networks at a time on each device (default: 1)")
     add("--resume", action="store_true", help="go on with what is in --output")
     add("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cross_validate.py (flags of train.py)", allow_abbrev=False)
+    parser.add_argument("--debug", action="store_true")
+    train_command.add_arguments(parser)
     return parser
 
 

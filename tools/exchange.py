@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from agegender.app.ending import exit_code_of
+from agegender.app.parser import CommandParser
 from agegender.errors import UsageError
 
 if TYPE_CHECKING:
@@ -184,9 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="exchange.py", description=__doc__, epilog=EXAMPLES, formatter_class=kind)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
     for name, run, other in (("import", import_, "output"), ("export", export, "target")):
-        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__, command=f"exchange {name}")
         command.set_defaults(run=run)
         command.add_argument("source", type=Path)
         command.add_argument(other, type=Path)

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from agegender.app.ending import exit_code_of
 from agegender.errors import DataError, RecordError, UsageError
+from agegender.npy import read_vector
 from agegender.recordio import (
     RecordSet,
     find_shards,
@@ -28,7 +29,7 @@ from agegender.recordio import (
     unpack,
     verify,
 )
-from agegender.recordio.body import BodyCheck, jpeg_problem
+from agegender.recordio.body import BodyCheck, jpeg_problem, vector_check
 
 EXAMPLES = """examples:
   python tools/rec.py info dataset/train.rec
@@ -113,6 +114,8 @@ def show(args: argparse.Namespace) -> int:
     from agegender.plots.contact import contact_sheet
 
     with open_records(args.path) as records:
+        if _holds_vectors(_about(records.path)):
+            raise UsageError(f"{args.path} holds embeddings, and there is nothing to draw; info says what they are")
         order = args.label_order or _label_order(_about(records.path))
         images, captions, lines = [], [], []
         for position in _choose(records, args):
@@ -193,6 +196,12 @@ def _set_lines(about: dict[str, Any]) -> list[str]:
     lines += [f"split        {about['split']}"] if "split" in about else []
     sources = about.get("sources")
     lines += [f"sources      {json.dumps(sources, ensure_ascii=False)}"] if sources else []
+    made = about.get("embedding") if _holds_vectors(about) else None
+    if isinstance(made, dict):
+        words = [f"{made.get('size')} numbers by {made.get('model')}"]
+        words += ["normalised"] if made.get("normalised") else []
+        words += ["mean with the mirror image"] if made.get("flip") else []
+        lines.append(f"embedding    {', '.join(words)}")
     lines += ["synthetic    these faces are drawn, not photographed"] if about.get("synthetic") else []
     return lines
 
@@ -212,10 +221,13 @@ def _label_lines(labels: NDArray[np.float32], order: str) -> list[str]:
     return lines
 
 
+def _holds_vectors(about: dict[str, Any]) -> bool:
+    return about.get("body") == "float32"
+
+
 def _body_kind(body: memoryview, about: dict[str, Any]) -> str:
-    kind = str(about.get("body", "jpeg"))
-    if kind != "jpeg":
-        return kind
+    if _holds_vectors(about):
+        return f"embeddings (float32), the first of {len(read_vector(body))} numbers"
     if jpeg_problem(body):
         return f"{len(body)} bytes, no JPEG"
     height, width = _decode(body, name="the first record").shape[:2]
@@ -223,8 +235,11 @@ def _body_kind(body: memoryview, about: dict[str, Any]) -> str:
 
 
 def _body_check(choice: str, about: dict[str, Any]) -> BodyCheck | None:
-    if choice == "none" or about.get("body", "jpeg") != "jpeg":
+    if choice == "none":
         return None
+    if _holds_vectors(about):
+        size = dict(about.get("embedding") or {}).get("size")
+        return vector_check(size if isinstance(size, int) else None)
     return jpeg_problem if choice == "markers" else _decode_problem
 
 

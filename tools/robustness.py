@@ -4,7 +4,8 @@ python tools/robustness.py --model ssrnet --data dataset/test.rec
 python tools/robustness.py --model ssrnet --data dataset/test.rec --severities 1-5 --plot robustness.png
 
 With --severities each corruption goes through its amounts from 1 (hardly seen) to 5 (a face people still make out), and
-the tables are MAE and gender accuracy by severity; mirror has none.
+the tables are MAE and gender accuracy by severity; mirror has none. Behind ± stands half the width of the 95% interval
+(bootstrap of 1,000 resamples, seed 0, over faces, or over whole people where the set knows them); --csv has both ends.
 
 The faces are corrupted at the size in which the records hold them, then brought to the net's input. What is drawn
 depends on the seed and on a face's place in the set. Prints Markdown; "change of MAE" is MAE minus clean MAE.
@@ -17,11 +18,13 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -33,24 +36,52 @@ from agegender.app.eval_config import EvalConfig
 from agegender.app.eval_faces import CroppedFaces, ModelCrop, model_crop
 from agegender.app.eval_images import Image, Origin, RecordImages
 from agegender.app.eval_model import Read
-from agegender.app.eval_report import CUM_YEARS
+from agegender.app.eval_report import CUM_YEARS, exact_ages
 from agegender.app.messages import say
 from agegender.app.named_files import check_diagram, check_outputs
+from agegender.app.parser import CommandParser
 from agegender.errors import DataError, UsageError
 from agegender.executor import EXECUTORS
 from agegender.face.corruption import CORRUPTIONS, SEVERITIES, corrupt
 from agegender.files import atomic_path, write_text
+from agegender.labels import FEMALE, MALE
 from agegender.metrics import ScoreKeeper, Scores
-from agegender.pipeline.faces import LABEL_ORDERS
+from agegender.metrics.intervals import mean_intervals
+from agegender.pipeline.labelled import LABEL_ORDERS
 from agegender.pipeline.set_info import read_set_info
+from agegender.readout import Reading
 from agegender.recordio import find_shards, open_records
 
 CLEAN = "clean"
 HEAD = ("corruption", "gender acc", "MAE", f"CUM_{CUM_YEARS}", "change of MAE")
 UNKNOWN = "-"
+# Title, name in Scores, format.
+FIGURES = (("MAE", "mae", ".2f"), ("gender acc", "acc", ".1%"))
 # A row of the results: the corruption and its severity, None for the usual amount.
 Row = tuple[str, int | None]
 CLEAN_ROW: Row = (CLEAN, None)
+# What each face adds to a mean (n,), and which faces count in it (n,).
+Term = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a pass found: its ``scores``, and of each of its n faces ``off`` (n,) the absolute error in years and
+    ``right`` (n,) 1 or 0 for its gender, each with the faces ``aged`` and ``sexed`` (n,) that count; ``rows`` (n,) are
+    their places in the set.
+    """
+
+    scores: Scores
+    off: npt.NDArray[np.float64]
+    aged: npt.NDArray[np.bool_]
+    right: npt.NDArray[np.float64]
+    sexed: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.int64]
+
+    def term(self, figure: str) -> Term:
+        """Return what ``figure`` (mae or acc) is the mean of."""
+        return (self.off, self.aged) if figure == "mae" else (self.right, self.sexed)
 
 
 class CorruptedRecords:
@@ -127,23 +158,26 @@ def passes(
         )
 
 
-def score(faces: CroppedFaces, read: Read, *, progress: Callable[[int], Any]) -> Scores:
-    """Run every face through the net and return the figures; ``progress`` hears of the faces of each batch.
+def score(faces: CroppedFaces, read: Read, *, progress: Callable[[int], Any]) -> Told:
+    """Run every face through the net and return what it tells; ``progress`` hears of the faces of each batch.
 
     Raises RecordError for a bad record unless such are skipped, DataError where no face can be scored.
     """
     keeper = ScoreKeeper()
+    parts: list[tuple[Any, ...]] = []
     for batch in faces.batches():
         reading = read(batch.data)
         keeper.update(labels=batch.labels, gender_probability=reading.gender, age=reading.age)
+        parts.append((batch.rows, *_each(batch.labels, reading)))
         progress(len(batch.rows))
     scores = keeper.compute()
     if not scores.n:
         raise DataError(f"not one of the {len(faces)} faces can be scored: {faces.losses.skipped[0]}")
-    return scores
+    rows, off, aged, right, sexed = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Told(scores=scores, off=off, aged=aged, right=right, sexed=sexed, rows=rows)
 
 
-def table(found: dict[Row, Scores]) -> Iterator[str]:
+def table(found: Mapping[Row, Scores]) -> Iterator[str]:
     """Yield the lines of a Markdown table; shares in percent, ages in years, a dash where no label is known."""
     yield f"| {' | '.join(HEAD)} |"
     yield "|---" * len(HEAD) + "|"
@@ -154,29 +188,62 @@ def table(found: dict[Row, Scores]) -> Iterator[str]:
         yield f"| {' | '.join([row[0], *figures, change])} |"
 
 
-def severity_tables(found: dict[Row, Scores], severities: Sequence[int]) -> Iterator[str]:
-    """Yield the lines of two Markdown tables, MAE and gender accuracy: corruptions by severity, and their mean."""
-    names = list(dict.fromkeys(name for name, severity in found if severity is not None))
+def severity_tables(
+    found: Mapping[Row, Told], severities: Sequence[int], clusters: Sequence[str] | None
+) -> Iterator[str]:
+    """Yield the lines of two Markdown tables, MAE and gender accuracy: corruptions by severity, and their mean.
+
+    Each cell has half the width of its 95% interval behind it; a mean's is over the same faces in all its cells.
+    """
+    names = graded(found)
     clean = found[CLEAN_ROW]
-    yield f"clean: MAE {_cell(clean.mae, '.2f')}, gender acc {_cell(clean.acc, '.1%')} (n={clean.n})"
-    for title, figure, form in (("MAE", "mae", ".2f"), ("gender acc", "acc", ".1%")):
-        grid = np.array([[getattr(found[name, severity], figure) for severity in severities] for name in names])
+    said = []
+    for title, figure, form in FIGURES:
+        [end] = _intervals([clean.term(figure)], clusters)
+        said.append(f"{title} {_spread(getattr(clean.scores, figure), end, form)}")
+    yield f"clean: {', '.join(said)} (n={clean.scores.n})"
+    for title, figure, form in FIGURES:
+        grid = [[found[name, severity].term(figure) for severity in severities] for name in names]
+        # The faces that count are the same in all cells, so the mean of a row is a mean over faces too.
+        grid = [[*row, _mean(row)] for row in grid]
+        grid.append([_mean(column) for column in zip(*grid, strict=True)])
+        flat = [cell for row in grid for cell in row]
+        ends = iter(_intervals(flat, clusters))
         yield ""
         yield f"| {' | '.join([title, *map(str, severities), 'mean'])} |"
         yield "|---" * (len(severities) + 2) + "|"
-        for name, values in zip([*names, "mean"], np.vstack([grid, grid.mean(axis=0)]), strict=True):
-            yield f"| {' | '.join([name, *(_cell(value, form) for value in [*values, values.mean()])])} |"
+        for name, row in zip([*names, "mean"], grid, strict=True):
+            cells = [_spread(_average(cell), next(ends), form) for cell in row]
+            yield f"| {' | '.join([name, *cells])} |"
 
 
-def write_csv(path: Path, found: dict[Row, Scores]) -> None:
-    """Write a line per row with all its figures, unrounded; what is not known, or no severity, is empty."""
+def graded(found: Mapping[Row, Any]) -> list[str]:
+    """Return the corruptions that were graded, in their order."""
+    return list(dict.fromkeys(name for name, severity in found if severity is not None))
+
+
+def write_csv(path: Path, found: Mapping[Row, Told], clusters: Sequence[str] | None) -> None:
+    """Write a line per row with all its figures, unrounded; what is not known, or no severity, is empty.
+
+    ``_low`` and ``_high`` are the ends of 95% intervals; that of ``MAE_change`` is of the differences on each face.
+    """
     text = io.StringIO()
     rows: list[dict[str, Any]] = []
-    for (name, severity), scores in found.items():
-        change = scores.mae - found[CLEAN_ROW].mae
-        graded = {"severity": severity, "amount": CORRUPTIONS[name].amounts[severity - 1]} if severity else {}
-        change_of = {"MAE_change": None if np.isnan(change) else change}
-        rows.append({"corruption": name, **graded, **scores.as_json(), **change_of})
+    clean = found[CLEAN_ROW]
+    columns = [
+        column
+        for told in found.values()
+        for column in (told.term("mae"), told.term("acc"), (told.off - clean.off, told.aged))
+    ]
+    ends = iter(_intervals(columns, clusters))
+    for (name, severity), told in found.items():
+        change = told.scores.mae - clean.scores.mae
+        amount = {"severity": severity, "amount": CORRUPTIONS[name].amounts[severity - 1]} if severity else {}
+        line = {"corruption": name, **amount, **told.scores.as_json()}
+        line["MAE_change"] = None if np.isnan(change) else change
+        for figure in ("MAE", "acc", "MAE_change"):
+            line[f"{figure}_low"], line[f"{figure}_high"] = next(ends) or (None, None)
+        rows.append(line)
     # The clean row is without severity, so the heads are those of the last.
     writer = csv.DictWriter(text, fieldnames=list(rows[-1]), lineterminator="\n")
     writer.writeheader()
@@ -184,12 +251,11 @@ def write_csv(path: Path, found: dict[Row, Scores]) -> None:
     write_text(path, text.getvalue())
 
 
-def draw(path: Path, found: dict[Row, Scores], severities: Sequence[int]) -> None:
+def draw(path: Path, found: Mapping[Row, Scores], severities: Sequence[int]) -> None:
     """Draw MAE over severity, a panel per corruption."""
     from agegender.plots.robustness import draw_robustness
 
-    names = list(dict.fromkeys(name for name, severity in found if severity is not None))
-    curves = {name: [found[name, severity].mae for severity in severities] for name in names}
+    curves = {name: [found[name, severity].mae for severity in severities] for name in graded(found)}
     figure = draw_robustness(curves, severities=severities, clean=found[CLEAN_ROW].mae)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, format=path.suffix.lower().lstrip("."))
@@ -205,7 +271,7 @@ def _run(args: argparse.Namespace) -> int:
     read = model.open(args.engine, args.gpu_ids)
     severities = parse_severities(args.severities)
     table_rows = rows_of(severities)
-    found: dict[Row, Scores] = {}
+    found: dict[Row, Told] = {}
     skipped: list[str] = []
     each = passes(
         images,
@@ -224,12 +290,16 @@ def _run(args: argparse.Namespace) -> int:
             skipped = faces.losses.skipped
     if skipped:
         print(say("skipped", "en", count=len(skipped), first=skipped[0]), file=sys.stderr)
-    print("\n".join(severity_tables(found, severities) if severities else table(found)))
+    origins = images.origins()
+    names = [origins[rows[place]].subject for place in found[CLEAN_ROW].rows.tolist()]
+    people = names if all(names) else None
+    scores = {row: told.scores for row, told in found.items()}
+    print("\n".join(severity_tables(found, severities, people) if severities else table(scores)))
     if args.csv:
-        write_csv(Path(args.csv), found)
+        write_csv(Path(args.csv), found, people)
         print(f"figures: {args.csv}", file=sys.stderr)
     if args.plot:
-        draw(Path(args.plot), found, severities)
+        draw(Path(args.plot), scores, severities)
         print(f"picture: {args.plot}", file=sys.stderr)
     return 1 if skipped else 0
 
@@ -305,6 +375,39 @@ def _no_detector() -> NoReturn:
     raise AssertionError("crops need no detector")
 
 
+def _each(labels: npt.NDArray[np.float32], reading: Reading) -> tuple[npt.NDArray[Any], ...]:
+    """Return of a batch what ``Told`` holds: off, aged, right, sexed; nobody counts in what the net doesn't tell."""
+    off = right = np.zeros(len(labels))
+    aged = sexed = np.zeros(len(labels), bool)
+    if reading.age is not None:
+        exact = exact_ages(labels)
+        off, aged = np.abs(reading.age.astype(np.float64) - exact), exact >= 0
+    if reading.gender is not None:
+        male = reading.gender[:, MALE] > reading.gender[:, FEMALE]
+        right, sexed = (male == (labels[:, 0] == MALE)).astype(np.float64), labels[:, 0] >= 0
+    return off, aged, right, sexed
+
+
+def _intervals(terms: Sequence[Term], clusters: Sequence[str] | None) -> list[Interval]:
+    """Return the 95% intervals of the means, the same faces, or people (``clusters``, n), drawn for all of them."""
+    values, known = (np.stack(column, axis=1) for column in zip(*terms, strict=True))
+    return mean_intervals(values, known, clusters=clusters)
+
+
+def _mean(cells: Sequence[Term]) -> Term:
+    return np.mean([values for values, _ in cells], axis=0), cells[0][1]
+
+
+def _average(term: Term) -> float:
+    values, known = term
+    return float(values[known].mean()) if known.any() else float("nan")
+
+
+def _spread(value: float, ends: Interval, form: str) -> str:
+    """Return a figure and, behind ±, half the width of its interval in the same unit."""
+    return _cell(value, form) + ("" if ends is None else f" ±{format((ends[1] - ends[0]) / 2, form)}")
+
+
 def _cell(value: float, form: str) -> str:
     return UNKNOWN if np.isnan(value) else format(value, form)
 
@@ -319,8 +422,9 @@ def _graded(name: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:8} {corruption.summary}{_graded(name)}" for name, corruption in CORRUPTIONS.items())
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="robustness.py",
+        command="robustness",
         description=__doc__,
         epilog=f"corruptions:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+# What YAML takes for no character or for the end of a line.
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 
 
 def option(
@@ -24,13 +28,15 @@ def option(
     metavar: str | tuple[str, ...] | None = None,
     repeat: bool = False,
     nargs: int | str | None = None,
+    alone: str | None = None,
 ) -> Any:
     """Return a dataclass field with what its flag needs: ``help``, ``choices``, ``metavar``.
 
     ``repeat`` lets the flag be given several times (the field is a tuple). ``nargs`` is argparse's: the flag takes
-    several words, which a tuple holds, and a text has joined by commas.
+    several words, which a tuple holds, and a text has joined by commas. ``alone`` is what a flag of text means that is
+    given without a value (or with yes; no is None).
     """
-    metadata = {"help": help, "choices": choices, "metavar": metavar, "repeat": repeat, "nargs": nargs}
+    metadata = {"help": help, "choices": choices, "metavar": metavar, "repeat": repeat, "nargs": nargs, "alone": alone}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -70,6 +76,12 @@ def as_json(config: Any) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Return ``values`` as YAML, a line each, as ``--config`` reads them: texts quoted, lists in brackets."""
+    lines = "".join(f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}\n" for name, value in values.items())
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", lines)
+
+
 def parse_bool(text: str) -> bool:
     """Read 0/1, true/false, yes/no, on/off. Raises argparse.ArgumentTypeError for anything else."""
     word = text.strip().lower()
@@ -88,7 +100,9 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     text = meta["help"].replace("%", "%%")
     argument: dict[str, Any] = {"default": field.default, "help": text, "metavar": meta["metavar"]}
     if meta["repeat"]:
-        argument |= {"action": _Append, "type": typing.get_args(hint)[0]}
+        argument |= {"action": Append, "type": typing.get_args(hint)[0]}
+    elif meta["alone"] is not None:
+        argument |= {"type": _text_or_yes(meta["alone"]), "nargs": "?", "const": meta["alone"]}
     elif meta["nargs"]:
         words = typing.get_origin(hint) is tuple
         kind = typing.get_args(hint)[0] if words else hint
@@ -105,7 +119,7 @@ def _argument(field: dataclasses.Field[Any], hint: Any) -> dict[str, Any]:
     return argument
 
 
-class _Append(argparse.Action):
+class Append(argparse.Action):
     """Collect repeated flags into a tuple, starting from empty rather than from the default."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
@@ -127,6 +141,18 @@ class _Joined(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, ",".join(values))
+
+
+def _text_or_yes(alone: str) -> Callable[[str], str | None]:
+    """Return the type of a text that may also be yes (``alone``) or no (None)."""
+
+    def parse(text: str) -> str | None:
+        try:
+            return alone if parse_bool(text) else None
+        except argparse.ArgumentTypeError:
+            return text
+
+    return parse
 
 
 def _without_none(hint: Any) -> Any:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from agegender.age_bins import Bins, centres
+from agegender.age_bins import checked_bins as checked_ranges
+from agegender.doubt import Doubt
 from agegender.errors import CheckpointError, UsageError
 from agegender.labels import AGE_CLASSES, MAX_AGE, OLDEST_PLAUSIBLE_AGE
 
@@ -26,6 +29,8 @@ FORMS = ("probabilities", "logits", "number")
 FEMALE_FIRST, MALE_FIRST = "female,male", "male,female"
 LABEL_ORDERS = (FEMALE_FIRST, MALE_FIRST)
 WHOLE_YEARS = tuple(float(age) for age in range(AGE_CLASSES))
+# The layouts of our own heads.
+_OURS = {"dex": "dex", "ssr": "ssr", "reg": "ssr", "bins": "dex"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +39,8 @@ class Reading:
 
     ``gender`` (n, 2) probabilities female, male; ``age`` (n,) years; ``distribution`` (n, 101) over whole years;
     ``interval`` (n, 2) the years that hold the true age with probability 0.8, added by ``deploy.net``; ``embedding``
-    (n, k).
+    (n, k). Of Monte Carlo dropout all this is the mean of the passes, ``doubt`` says how far these are apart, and
+    ``plain`` is what the net says with nothing dropped.
     """
 
     gender: Floats | None = None
@@ -42,6 +48,8 @@ class Reading:
     distribution: Floats | None = None
     interval: Floats | None = None
     embedding: Floats | None = None
+    doubt: Doubt | None = None
+    plain: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,8 @@ class Part:
 class Readout:
     """How to read the outputs of a net.
 
-    ``dex``: ``distribution`` is over ``age_bins`` (years); the age is its expectation, or ``age`` tells it. ``ssr``:
+    ``dex``: ``distribution`` is over ``age_bins`` (years); the age is its expectation, or ``age`` tells it. Where a
+    column stands for several years, ``ranges`` are the first and last of each, ``age_bins`` their middles. ``ssr``:
     ``age`` is a number of years. ``ordinal``: ``age`` holds a pair (no, yes) for each age bin but the last, "older
     than this?"; the age is how many say yes. ``gender`` has two columns in ``label_order``, or one number 0..1 for the
     second of these labels.
@@ -97,33 +106,47 @@ class Readout:
     embedding: str | None = None
     label_order: str = FEMALE_FIRST
     age_bins: tuple[float, ...] = field(default=WHOLE_YEARS, repr=False)
+    ranges: Bins = field(default=(), repr=False)
 
     @classmethod
-    def of_model(cls, readout: Mapping[str, Any], *, head: str, task: str) -> Readout:
+    def of_model(
+        cls, readout: Mapping[str, Any], *, head: str, task: str, age_bins: Sequence[Any] | None = None
+    ) -> Readout:
         """Return the readout of ``prefix.json``: what ``readout`` says, where it is empty that of our own nets.
 
-        ``head`` (dex or ssr) and ``task`` (both, age, gender) describe ours. Raises UsageError, which names the field.
+        ``head`` (dex, ssr, reg, bins), ``task`` (both, age, gender) and, for head bins, ``age_bins`` (first and last
+        year of each) describe ours. Raises UsageError, which names the field.
         """
         if readout:
             return cls.from_json(readout)
-        if head not in ("dex", "ssr"):
-            raise UsageError(f"head is {head!r} (dex, ssr), and no readout says what the outputs mean")
+        if head not in _OURS:
+            raise UsageError(f"head is {head!r} ({', '.join(_OURS)}), and no readout says what the outputs mean")
         if task not in ("both", "age", "gender"):
             raise UsageError(f"task is {task!r} (both, age, gender)")
+        ranges: Bins = ()
+        if head == "bins":
+            if not _are_ranges(age_bins):
+                raise UsageError(f"age_bins is {age_bins!r}, and head 'bins' has first and last years of bins there")
+            ranges = checked_ranges(age_bins)
         return cls(
-            head,
+            _OURS[head],
             gender=None if task == "age" else Part(("gender_softmax_output",), "probabilities"),
             age=None if task == "gender" else Part(("age_output",), "number"),
-            distribution=None if task == "gender" else Part(("age_softmax_output",), "probabilities"),
+            distribution=(
+                None if task == "gender" or head == "reg" else Part(("age_softmax_output",), "probabilities")
+            ),
             embedding="fc1_output",
+            age_bins=centres(ranges) or WHOLE_YEARS,
+            ranges=ranges,
         )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Readout:
         """Return what ``to_json`` gave. Raises UsageError, which names the field that is wrong."""
-        unknown = sorted(set(value) - {*cls.__dataclass_fields__})
+        fields = [name for name in cls.__dataclass_fields__ if name != "ranges"]
+        unknown = sorted(set(value) - {*fields})
         if unknown:
-            raise UsageError(f"readout has an unknown field {unknown[0]!r} ({', '.join(cls.__dataclass_fields__)})")
+            raise UsageError(f"readout has an unknown field {unknown[0]!r} ({', '.join(fields)})")
         layout = value.get("layout")
         if layout not in LAYOUTS:
             raise UsageError(f"readout.layout is {layout!r} ({', '.join(LAYOUTS)})")
@@ -134,9 +157,10 @@ class Readout:
         if embedding is not None and not isinstance(embedding, str):
             raise UsageError(f"readout.embedding is {embedding!r}, not the name of an output")
         parts = {name: _part(value.get(name), f"readout.{name}") for name in ("gender", "age", "distribution")}
-        readout = cls(
-            layout, **parts, embedding=embedding, label_order=order, age_bins=checked_bins(value.get("age_bins"))
-        )
+        years = value.get("age_bins")
+        ranges = checked_ranges(years) if _are_ranges(years) else ()
+        bins = centres(ranges) or checked_bins(years)
+        readout = cls(layout, **parts, embedding=embedding, label_order=order, age_bins=bins, ranges=ranges)
         readout._check()
         return readout
 
@@ -149,7 +173,9 @@ class Readout:
             "embedding": self.embedding,
             "label_order": self.label_order,
         }
-        if self.age_bins != WHOLE_YEARS:
+        if self.ranges:
+            value["age_bins"] = [list(ages) for ages in self.ranges]
+        elif self.age_bins != WHOLE_YEARS:
             value["age_bins"] = [int(age) if age.is_integer() else age for age in self.age_bins]
         return value
 
@@ -182,7 +208,8 @@ class Readout:
             if self.distribution is not None and (self.age is None or self.distribution.outputs[0] in outputs):
                 mass = _probabilities(self._columns(self.distribution, outputs, len(self.age_bins)), self.distribution)
             if self.age is not None:
-                age = self._columns(self.age, outputs, 1)[:, 0] * self.age.scale
+                # A straight line goes on below 0, where nobody is.
+                age = np.maximum(self._columns(self.age, outputs, 1)[:, 0] * self.age.scale, 0)
             elif mass is not None:
                 age = mass @ np.array(self.age_bins)
         embedding = None
@@ -226,9 +253,17 @@ class Readout:
         return values
 
     def _by_year(self, mass: npt.NDArray[Any]) -> Floats:
-        """Return (n, 101): a bin between two whole years is shared by both, so that the mean stays; over 100 is 100."""
+        """Return (n, 101): a bin between two whole years is shared by both, so that the mean stays; over 100 is 100.
+
+        What a bin of several years has is spread evenly over them.
+        """
         if self.age_bins == WHOLE_YEARS:
             return np.asarray(mass, np.float32)
+        if self.ranges:
+            spread = np.zeros((len(self.ranges), AGE_CLASSES))
+            for row, (first, last) in zip(spread, self.ranges):
+                np.add.at(row, np.minimum(np.arange(first, last + 1), MAX_AGE), 1 / (last - first + 1))
+            return np.asarray(mass @ spread, np.float32)
         years = np.clip(self.age_bins, 0, MAX_AGE)
         below = np.floor(years).astype(int)
         share = np.zeros((len(years), AGE_CLASSES))
@@ -267,6 +302,12 @@ def checked_bins(value: Any) -> tuple[float, ...]:
             f"readout.age_bins has {len(bins)} ages; at least 2 that rise within 0..{OLDEST_PLAUSIBLE_AGE} are needed"
         )
     return bins
+
+
+def _are_ranges(value: Any) -> bool:
+    """Whether ``value`` is a list of pairs of whole numbers."""
+    pairs = isinstance(value, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value)
+    return pairs and len(value) > 0 and all(type(year) is int for pair in value for year in pair)
 
 
 def softmax(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -55,7 +55,8 @@ def write_set(bodies: list[bytes], labels: Any, *, stem: str = "val", subjects: 
         for number, (body, label) in enumerate(zip(bodies, labels)):
             writer.write(100 + number, pack(Header(np.asarray(label), 100 + number), body))
     described = get_template("utkface").to_json(112)
-    text = {"format": 1, "split": stem, "records": len(bodies), "template": described, "labels": "gender,age"}
+    order = "gender,age,low,high,std" if np.shape(labels)[1] == 5 else "gender,age"
+    text = {"format": 1, "split": stem, "records": len(bodies), "template": described, "labels": order}
     path.with_suffix(".json").write_text(json.dumps(text), encoding="utf-8")
     who = [f"p{number // 3}" if subjects else "" for number in range(len(bodies))]
     rows = [f"{100 + number},f/{number}.jpg,drawn,{who[number]},{'ab'[number % 2]},," for number in range(len(bodies))]
@@ -64,7 +65,15 @@ def write_set(bodies: list[bytes], labels: Any, *, stem: str = "val", subjects: 
 
 
 def make(
-    age: Any, predicted: Any, *, gender: Any = None, male: Any = None, group: Any = None, subject: Any = None, name: str
+    age: Any,
+    predicted: Any,
+    *,
+    gender: Any = None,
+    male: Any = None,
+    group: Any = None,
+    subject: Any = None,
+    bins: Any = None,
+    name: str,
 ) -> Predictions:
     n = len(age)
     nan = np.full(n, np.nan)
@@ -77,6 +86,7 @@ def make(
         age=np.array(age, float),
         male=nan if male is None else np.array(male, float),
         predicted=np.array(predicted, float),
+        bins=np.full((n, 2), np.nan) if bins is None else np.array(bins, float),
     )
 
 
@@ -179,6 +189,66 @@ def test_known_differences_are_told_from_chance() -> None:
     assert first.split()[-3:] == ["<0.0001", "<0.0001", "better"]
     # Turned round, what was better is worse.
     assert {row.b_is for row in compare_all(b, a)} == {"worse"}
+
+
+ADIENCE = ((0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
+
+
+def bin_of(age: float) -> int:
+    """Return the place of the bin whose nearer end is the nearest: between two bins, the younger at the middle."""
+    return min(range(8), key=lambda place: (max(ADIENCE[place][0] - age, 0, age - ADIENCE[place][1]), place))
+
+
+def test_bins_are_compared_as_bins() -> None:
+    rng = np.random.default_rng(0)
+    place = rng.integers(0, 8, 400)
+    bins = np.array(ADIENCE, float)[place]
+    a = make([np.nan] * 400, rng.uniform(0, 100, 400), bins=bins, name="a")
+    b = make([np.nan] * 400, np.where(rng.random(400) < 0.7, bins.mean(axis=1), a.predicted), bins=bins, name="b")
+    rows = {row.figure: row.found for row in compare_all(a, b)}
+    assert list(rows) == ["bin_acc", "bin_1off"]
+    for side, told in (("a", a.predicted), ("b", b.predicted)):
+        away = [abs(bin_of(age) - true) for age, true in zip(told.tolist(), place.tolist(), strict=True)]
+        assert getattr(rows["bin_acc"], side) == pytest.approx(np.mean([off == 0 for off in away]))
+        assert getattr(rows["bin_1off"], side) == pytest.approx(np.mean([off <= 1 for off in away]))
+    assert {row.b_is for row in compare_all(a, b)} == {"better"}
+    assert rows["bin_acc"].test == "McNemar"
+    cells = compare_cells(a, b, columns=["age"])
+    assert [(row.cell, row.figure, row.found.n) for row in cells] == [
+        (f"{low}-{high}", "bin_acc", int((place == number).sum())) for number, (low, high) in enumerate(ADIENCE)
+    ]
+    with pytest.raises(DataError, match="face 0  has a bin that begins at"):
+        pair(a, make([np.nan] * 400, b.predicted, bins=np.roll(bins, 1, axis=0) + 1, name="b"))
+
+
+def test_bins_from_records_and_from_either_file(
+    bodies: list[bytes], labels: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = np.full((FACES, 5), -1, np.float32)
+    wide[:, :2] = labels
+    for row in range(12):
+        wide[row, 1:4] = (20 if row < 6 else 40) + np.array([4, 0, 9])
+    data = write_set(bodies, wide)
+    for name in "ab":
+        assert main(["eval", "--model", f"{name}/model", "--data", data, "--csv", f"{name}.csv"]) == 0
+    for name in ("b.csv", "b/model"):
+        capsys.readouterr()
+        assert main(["eval", "--compare", "a.csv", name, "--data", data, "--csv", "t.csv"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        found = {(row["column"], row["cell"], row["figure"]): row for row in rows_of("t.csv")}
+        assert found["", "", "MAE"]["n"] == "12"
+        told = [float(row["predicted_age"]) for row in rows_of("a.csv")][:12]
+        # Two bins: what is nearer to the older one, above 34.5, counts as that.
+        right = np.mean([(age > 34.5) == (row >= 6) for row, age in enumerate(told)])
+        assert float(found["", "", "bin_acc"]["a"]) == pytest.approx(right)
+        assert float(found["", "", "bin_1off"]["b"]) == 1
+        assert found["age", "20-29", "bin_acc"]["n"] == "6"
+        assert any(line.startswith("bin_1off") and line.endswith("could be chance") for line in lines)
+    first = rows_of("a.csv")
+    assert [(row["low"], row["high"], row["error"] == "") for row in (first[0], first[20])] == [
+        ("20", "29", True),
+        ("", "", False),
+    ]
 
 
 def test_twins_raise_few_alarms() -> None:

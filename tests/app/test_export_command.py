@@ -20,9 +20,9 @@ from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.executor.onnx_folding import fold_constants
 from agegender.face.photo import read_photo
 from agegender.face.templates import get_template
-from agegender.graph import Graph, builtin_json, builtin_names, load_checkpoint
+from agegender.graph import Graph, builtin_json, load_checkpoint
 from agegender.recordio import Header, RecordWriter, open_records, pack, unpack
-from tests.executor.oracle import random_params
+from tests.executor.oracle import builtin_input, different_graphs, noise, random_params
 
 SHAPES = {"mtcnn_pnet.onnx": ["batch", 3, "height", "width"], "mtcnn_rnet.onnx": ["batch", 3, 24, 24]}
 
@@ -154,17 +154,15 @@ def test_without_ranges_for_phones(untrained_model: Path, here: Path, capsys: py
     assert aux
 
 
-@pytest.mark.parametrize("name", [name for name in builtin_names() if name != "r50"])
+@pytest.mark.parametrize("name", [name for name in different_graphs() if name not in ("r50", "swin_s")])
 def test_folding_changes_nothing(name: str) -> None:
-    side = {"mtcnn_pnet": 30, "mtcnn_rnet": 24, "mtcnn_onet": 48}.get(name, 64)
-    if name in ("m50", "mobilefacenet"):
-        side = 112
+    shape = builtin_input(name)
     graph = Graph.from_json(builtin_json(name))
-    params = random_params(graph, (3, side, side))
+    params = random_params(graph, shape)
     folded, rest = fold_constants(graph, params)
     assert not {"_arange", "_zeros", "_ones"} & folded.operators()
     assert folded.outputs() == graph.outputs()
-    ours, theirs = (MXNetExecutor(*each).forward(images(2, side)) for each in ((folded, rest), (graph, params)))
+    ours, theirs = (MXNetExecutor(*each).forward(noise(2, shape)) for each in ((folded, rest), (graph, params)))
     assert all(np.abs(ours[each] - theirs[each]).max() < 1e-5 for each in theirs)
 
 

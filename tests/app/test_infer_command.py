@@ -292,7 +292,7 @@ def test_help_says_which_outputs_are_files(capsys: pytest.CaptureFixture[str]) -
 
 def test_help_loads_nothing_heavy(root: Path) -> None:
     code = (
-        "import sys; from agegender.app import infer, cli; cli._parser(infer, prog='infer.py').format_help(); "
+        "import sys; from agegender.app import cli; cli.command_parser('infer', prog='infer.py').format_help(); "
         "print([name for name in ('numpy', 'cv2', 'PIL', 'mxnet', 'skimage', 'matplotlib') if name in sys.modules])"
     )
     result = subprocess.run(

@@ -17,7 +17,7 @@ import simplejpeg
 
 from agegender.app import networks
 from agegender.app.cli import main
-from agegender.app.networks import PACKAGED, build_network, find_symbols
+from agegender.app.networks import build_network, find_symbols, packaged_networks
 from agegender.engine.config import TrainConfig
 from agegender.errors import UsageError
 from agegender.graph import builtin_json, load_checkpoint, read_info
@@ -64,7 +64,7 @@ def test_it_trains_and_says_where(
     folder = Path("runs/ssrnet")
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        *("config.json", "log.txt", "history.csv", "curves.png"),
+        *("config.json", "run.yaml", "log.txt", "history.csv", "statistics.json", "curves.png"),
         *("model-symbol.json", "model-0001.params", "model-0001.states", "model.json"),
     }
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
@@ -107,12 +107,12 @@ def test_ctrl_c_says_how_to_go_on(faces: Path, capsys: pytest.CaptureFixture[str
         (
             ["--network", "ssrnett"],
             2,
-            "unknown network 'ssrnett'; did you mean 'ssrnet'? (r50, m50, ssrnet, mobilefacenet)",
+            f"unknown network 'ssrnett'; did you mean 'ssrnet'? ({', '.join(packaged_networks())})",
         ),
         (["--gpu_ids", "7"], 2, "GPU 7 is not there; this machine has"),
         (["--data_dir", "nowhere"], 1, "nowhere/train.rec is not there; create_dataset.py packs one"),
         (["--head", "ssr", "--age_loss", "dldl"], 2, "age_loss 'dldl' needs a softmax over ages"),
-        (["--network", "m50", "--head", "ssr"], 2, "unknown head 'ssr' for m50 (dex)"),
+        (["--network", "m50", "--head", "ssr"], 2, "unknown head 'ssr' for m50 (dex, reg, bins)"),
         (["--num_layers", "18"], 2, "unknown argument 'num_layers' for ssrnet"),
         (["--data_shape", "3,60,60"], 2, "data shape (3, 60, 60)"),
         (["--batch_size", "0"], 2, "batch_size 0 is not 1 or more"),
@@ -140,8 +140,8 @@ def test_head_ssr_trains_with_the_absolute_error(faces: Path) -> None:
 def test_packaged_defaults_are_those_of_symbols() -> None:
     symbols = find_symbols()
     assert symbols is not None
-    assert set(PACKAGED) == set(symbols.NETWORKS)
-    for name, packaged in PACKAGED.items():
+    assert list(packaged_networks()) == list(symbols.NETWORKS)
+    for name, packaged in packaged_networks().items():
         assert vars(packaged) == {field: getattr(symbols.NETWORKS[name], field) for field in vars(packaged)}
 
 

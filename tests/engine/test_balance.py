@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from agegender.engine import TrainConfig, train
 from agegender.engine.data import open_data
 from agegender.engine.workers import Workers
-from agegender.errors import UsageError
+from agegender.errors import DataError, UsageError
 from agegender.graph import load_states, read_info, states_path
 from agegender.pipeline import BalanceEffect, LoaderConfig, balance_by_age
 from agegender.recordio import open_records
@@ -96,3 +97,28 @@ def test_a_head_that_is_not_learned_makes_nothing_best(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         configure(task=task, best_by=best_by)
+
+
+def test_group_reads_the_groups_beside_the_records(configure: Configure, faces: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "grouped"
+    shutil.copytree(faces, folder)
+    keys = open_records(folder / "train.rec").keys.tolist()
+    (folder / "train.csv").write_text(
+        "key,path,source,subject,group,box,score\n"
+        + "".join(f"{key},{key}.jpg,x,,{'rare' if row < 4 else 'common'},,\n" for row, key in enumerate(keys))
+    )
+    with open_data(
+        configure(data_dir=str(folder), balance="group"), LoaderConfig(), contexts=1, workers=Workers()
+    ) as data:
+        assert data.balance is not None and data.balance.after.sum() == len(keys)
+    labels = open_records(folder / "train.rec").labels(2)
+    order = balance_by_age(labels, 0, 0, balance="group", groups=["rare"] * 4 + ["common"] * (len(keys) - 4))
+    assert (order < 4).sum() > 4
+
+
+def test_group_without_groups_is_refused(configure: Configure, faces: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    shutil.copytree(faces, folder)
+    (folder / "train.csv").unlink(missing_ok=True)
+    with pytest.raises(DataError, match=r"train\.csv: no face has a group; --balance age balances without"):
+        open_data(configure(data_dir=str(folder), balance="group"), LoaderConfig(), contexts=1, workers=Workers())

@@ -58,3 +58,12 @@ def test_an_unknown_initialiser_is_named(make_network: Callable[..., str]) -> No
     graph = Graph.from_json(mx.sym.FullyConnected(mx.sym.Variable("data"), weight=weight, num_hidden=2).tojson())
     with pytest.raises(GraphError, match=r"variable 'w': the initialiser \[\"orthogonal\""):
         initial_parameters(graph, {"arg:w": (2, 2)}, seed=0)
+
+
+def test_a_variable_may_ask_for_its_own_spread() -> None:
+    mx = load_mxnet()
+    weight = mx.sym.Variable("w_weight", init=mx.init.Normal(0.02))
+    graph = Graph.from_json(mx.sym.FullyConnected(mx.sym.Variable("data"), weight=weight, num_hidden=90).tojson())
+    drawn = initial_parameters(graph, {"arg:w_weight": (90, 90)}, seed=0)["arg:w_weight"]
+    assert drawn.std() == pytest.approx(0.02, rel=0.03)
+    assert abs(drawn.mean()) < 1e-3

@@ -13,7 +13,7 @@ import torch
 from agegender.executor.mxnet_runtime import load_mxnet
 from agegender.executor.onnx_graph import to_onnx
 from agegender.executor.torch_graph import GraphModule
-from agegender.graph import Graph, Node
+from agegender.graph import Graph, Node, builtin_defaults, builtin_names
 
 Arrays = dict[str, np.ndarray]
 # Gives the gradients of a loss with respect to the outputs.
@@ -38,6 +38,26 @@ def random_params(graph: Graph, image: tuple[int, ...], *, seed: int = 0, rows: 
     for name, shape in zip(symbol.list_auxiliary_states(), states, strict=True):
         params[f"aux:{name}"] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
     return params
+
+
+def settled(graph: Graph, params: Arrays, data: np.ndarray) -> Arrays:
+    """Return ``params``; where they make values of 1e3 and more, as in fifty layers that nobody trained, with
+    BatchNorm's statistics of ``data``, as a trained net has them.
+    """
+    training = TorchTraining(Graph(tuple(map(_forgetful, graph.nodes)), graph.heads, graph.version), params, data)
+    if max(float(np.abs(output).max()) for output in training.outputs()) < 1e3:
+        return params
+    training.outputs(train=True)
+    found = training.module.export_params()
+    for key in (key for key in found if key.endswith("_moving_var")):
+        # Where both rows say nearly the same, dividing by the difference would blow up what rounding leaves.
+        found[key] = np.maximum(found[key], found[key].mean())
+    return {key: found[key] for key in params}
+
+
+def _forgetful(node: Node) -> Node:
+    attrs = {**node.attrs, "momentum": "0"} if node.op == "BatchNorm" else node.attrs
+    return Node(node.op, node.name, attrs, node.inputs)
 
 
 def with_composed_prelu(graph: Graph) -> Graph:
@@ -78,7 +98,26 @@ def small_net() -> tuple[Graph, Arrays]:
 
 def images(count: int, side: int = 8, *, seed: int = 1) -> np.ndarray:
     """Noise to run nets on."""
-    return np.random.default_rng(seed).uniform(0, 255, (count, 3, side, side)).astype(np.float32)
+    return noise(count, (3, side, side), seed=seed)
+
+
+def noise(count: int, shape: tuple[int, ...], *, seed: int = 1) -> np.ndarray:
+    """Noise for nets that take inputs of ``shape``: pixels, or embeddings."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(0, 1, (count, *shape)) if shape[1:] == (1, 1) else rng.uniform(0, 255, (count, *shape))
+    return drawn.astype(np.float32)
+
+
+def builtin_input(name: str) -> tuple[int, ...]:
+    """What a built-in graph takes: the network's own input, whichever its head; of MTCNN's a window or more."""
+    windows = {"mtcnn_pnet": (3, 40, 40), "mtcnn_rnet": (3, 24, 24), "mtcnn_onet": (3, 48, 48)}
+    shape: tuple[int, ...] = windows.get(name) or builtin_defaults()[name.partition("-")[0]]["data_shape"]
+    return shape
+
+
+def different_graphs() -> list[str]:
+    """The built-in graphs but for those that are like others: heads are the same on all networks, so ssrnet's do."""
+    return [name for name in builtin_names() if "-" not in name or name.startswith("ssrnet-")]
 
 
 def cotangents(seed: int = 5) -> Loss:

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, bootstrap, norm
 
-from agegender.metrics.intervals import bootstrap_sums, bootstrap_weights, percentile_interval, unanimous_reach
+from agegender.metrics.intervals import (
+    bootstrap_sums,
+    bootstrap_weights,
+    mean_intervals,
+    percentile_interval,
+    unanimous_reach,
+)
 
 pytestmark = pytest.mark.quick
 
@@ -80,3 +86,24 @@ def test_what_is_no_number_is_left_out() -> None:
     assert percentile_interval([]) is None
     assert percentile_interval([np.nan, *np.linspace(0, 100, 101)], share=0.9) == pytest.approx((5, 95))
     assert bootstrap_sums(np.empty((0, 2)), resamples=7).tolist() == [[0.0, 0.0]] * 7
+
+
+def test_means_of_columns_are_of_the_rows_that_are_known() -> None:
+    values = np.random.default_rng(2).normal(3, 2, (60, 3))
+    known = np.ones((60, 3), bool)
+    known[20:, 1] = known[1:, 2] = False
+    values[~known] = np.nan
+    found = mean_intervals(values, known, resamples=3000)
+    assert found[2] is None
+    for column, n in ((0, 60), (1, 20)):
+        sample = (values[:n, column],)
+        ends = bootstrap(sample, np.mean, n_resamples=3000, method="percentile", rng=1).confidence_interval
+        assert found[column] == pytest.approx(ends, abs=0.1 * (ends.high - ends.low))
+    # The same rows are drawn for every column: two that differ by 1 do so at both ends.
+    one, other = mean_intervals(np.stack([values[:, 0], values[:, 0] + 1], axis=1), known[:, :2] | True)
+    assert one is not None and other is not None
+    assert np.subtract(other, one) == pytest.approx([1, 1])
+    values[3, 0] = np.nan
+    assert mean_intervals(values, known)[0] is None
+    with pytest.raises(ValueError, match=r"values of shape \(60, 3\) and known of shape \(60,\) are not one"):
+        mean_intervals(values, known[:, 0])

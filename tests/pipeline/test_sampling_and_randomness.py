@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agegender.pipeline.randomness import uniform
-from agegender.pipeline.sampling import age_shares, age_weights, balance_by_age, balance_effect
+from agegender.pipeline.sampling import (
+    age_shares,
+    age_weights,
+    balance_by_age,
+    balance_effect,
+    cell_weights,
+    group_weights,
+)
 
 pytestmark = pytest.mark.quick
 
@@ -99,6 +106,59 @@ def test_over_and_under_are_the_halves_of_age() -> None:
     assert by_age["over"][30] == 1 and by_age["over"][70] == by_age["age"][70] > 5
     assert by_age["under"][70] == 1 and by_age["under"][30] == by_age["age"][30] < 1
     assert {by_age[balance][-1] for balance in by_age} == {1}
+
+
+def test_both_genders_come_equally_often_at_each_age() -> None:
+    # Far apart, so that smoothing does not mix them: 3 women to a man at 20, a woman to 3 men at 70.
+    labels = np.array([[0, 20]] * 300 + [[1, 20]] * 100 + [[0, 70]] * 25 + [[1, 70]] * 75, np.float64)
+    weights = group_weights(labels, ["a"] * 500)
+    sums = [weights[:300].sum(), weights[300:400].sum(), weights[400:425].sum(), weights[425:].sum()]
+    # As many of each age as before.
+    assert sums == pytest.approx([200, 200, 50, 50], rel=1e-6)
+
+
+def test_rare_groups_weigh_more_within_bounds() -> None:
+    labels = np.array([[0, 30], [1, 30]] * 404, np.float64)
+    groups = ["a"] * 800 + ["b"] * 8
+    weights = group_weights(labels, groups)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[800] / weights[0] == pytest.approx(10)  # a hundredth of the faces
+    groups = ["a"] * 804 + ["b"] * 4
+    weights = group_weights(labels, groups)
+    assert weights[-1] / weights[0] == pytest.approx(10)  # the bound
+
+
+def test_faces_without_gender_age_or_group_weigh_one() -> None:
+    labels = np.array([[0, 30]] * 30 + [[1, 30]] * 10 + [[-1, 30]] * 3 + [[0, -1]] * 3 + [[0, 30]] * 3, np.float64)
+    groups = ["a"] * 46 + [""] * 3
+    weights = group_weights(labels, groups)
+    assert weights[40:].tolist() == [1] * 9
+    order = balance_by_age(labels, 1, 0, balance="group", groups=groups)
+    shares = age_shares(labels, balance="group", groups=groups)
+    assert len(order) == 49 and (np.abs(np.bincount(order, minlength=49) - shares) < 1).all()
+    assert shares.tolist() == weights.tolist()
+    effect = balance_effect(labels, balance="group", groups=groups)
+    assert effect.before[30] == 46 and effect.after[30] == pytest.approx(46, abs=1)
+
+
+def test_cell_multiplies_age_and_the_rarity_of_gender_and_group() -> None:
+    labels = np.array([[0, 30]] * 400 + [[1, 30]] * 100 + [[1, 80]] * 25 + [[0, 30]] * 5, np.float64)
+    groups = ["a"] * 500 + ["b"] * 25 + [""] * 5
+    weights = cell_weights(labels, groups)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[400] / weights[0] == pytest.approx(2)  # a quarter as many faces
+    by_age = age_weights(labels)
+    # A sixteenth as many faces, and a rarer age; the bound is 10.
+    assert weights[500] / weights[0] == pytest.approx(min(4 * by_age[500] / by_age[0], 10))
+    order = balance_by_age(labels, 1, 0, balance="cell", groups=groups)
+    assert len(order) == 530 and (np.abs(np.bincount(order, minlength=530) - weights) < 1).all()
+
+
+def test_no_groups_to_balance() -> None:
+    with pytest.raises(ValueError, match="no face has a gender, an age and a group"):
+        balance_by_age(np.array([[0.0, 30.0]]), 1, 0, balance="group", groups=[""])
+    with pytest.raises(ValueError, match="no face has a gender and a group"):
+        balance_by_age(np.array([[0.0, 30.0]]), 1, 0, balance="cell", groups=[""])
 
 
 def test_the_effect_counts_ages_before_and_after() -> None:

@@ -15,7 +15,7 @@ from agegender.report.texts import TEXTS
 from tests.report.made_faces import make_faces, random_faces
 
 FACTS: dict[str, Any] = {
-    "model": {"name": "m50", "epoch": 23, "sha256": {"m50-0023.params": "ab12"}, "learned_from_sibling": True,
+    "model": {"name": "m50", "epoch": 1, "sha256": {"m50-0001.params": "ab12"}, "learned_from_sibling": True,
               "temperature": 1.25},
     "data": {"path": "dataset/test.rec", "list": False, "sha256": {"test.rec": "cd34"}, "split": "test",
              "split_rule": {"val_ratio": 0.05, "test_ratio": 0.0, "seed": 0}},
@@ -110,7 +110,7 @@ def test_both_languages_say_the_same_things_and_fill_in_the_same_figures() -> No
 
 def test_how_it_was_made_is_said_in_words() -> None:
     assert dict(about_lines(FACTS, "en")) == {
-        "model": "m50, epoch 23; SHA-256 of m50-0023.params: ab12",
+        "model": "m50, epoch 1; SHA-256 of m50-0001.params: ab12",
         "data": "dataset/test.rec, 10 faces scored; SHA-256 of test.rec: cd34",
         "split": "test: only faces for which their source or list names this part; none was drawn",
         "subjects": "image-level split: subjects may appear on both sides (whose face is whose is not known)",

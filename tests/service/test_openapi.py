@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from agegender import Predictor
 from agegender.face.detector import Detector
+from agegender.service.api import create_api
 from tests.service.running import Photo, Running, running
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
@@ -72,3 +74,33 @@ def test_real_answers_are_as_described(there: Running, schema: Any, photo: bytes
             answer = requests.post(f"{there.address}{path}", params=query, files=files, timeout=20)
             assert answer.status_code == (422 if files == two[1:] else 200)
             schema[path]["POST"].validate_response(answer)
+
+
+def test_the_description_fits_the_service(predictor: Predictor, detectors: list[Detector | None]) -> None:
+    """The smallest face and the width of embeddings are this service's, and no other's."""
+
+    def described(served: Running) -> tuple[Any, Any]:
+        paths = served.http.get("/openapi.json").json()["paths"]
+        options = {each["name"]: each["schema"] for each in paths["/v1/analyze"]["post"]["parameters"]}
+        body = paths["/v1/faces/embeddings"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        return options["min_face"]["anyOf"][0]["minimum"], body["properties"]["embeddings"]["items"]
+
+    with running(predictor, detectors[:1]) as plain:
+        assert described(plain) == (20, {"type": "array", "items": {"type": "number"}})
+        plain.service.min_face = 64.0
+        plain.service.vector_net = SimpleNamespace(width=7)  # type: ignore[assignment]
+        # It was made once.
+        assert described(plain)[0] == 20
+        other = create_api(plain.service).openapi()["paths"]
+        row = other["/v1/faces/embeddings"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert row["properties"]["embeddings"]["items"] == {
+            "type": "array",
+            "items": {"type": "number"},
+            "minItems": 7,
+            "maxItems": 7,
+        }
+        option = next(each for each in other["/v1/analyze"]["post"]["parameters"] if each["name"] == "min_face")
+        assert option["schema"]["anyOf"][0]["minimum"] == 64
+        plain.service.vector_net = None
+        again = create_api(plain.service).openapi()["paths"]["/v1/faces/embeddings"]["post"]["requestBody"]
+        assert "minItems" not in again["content"]["application/json"]["schema"]["properties"]["embeddings"]["items"]

@@ -194,6 +194,8 @@ HUGE = npy(np.zeros(WIDTH, np.float32)).replace(b"(512,), ", b"(10**9,)")
         (b'{"embedding": [[1, 2]]}', 422, 'a JSON object has the one member "embeddings"'),
         (json.dumps([["1"] * WIDTH]).encode(), 422, "the embeddings are no list of lists of numbers, all of one"),
         (json.dumps([[True] * WIDTH]).encode(), 422, "the embeddings are no list of lists of numbers, all of one"),
+        (json.dumps([[False, *[0.5] * (WIDTH - 1)]]).encode(), 422, "the embeddings are no list of lists of numbers"),
+        (json.dumps([[True, *[1] * (WIDTH - 1)]]).encode("utf-16"), 422, "the embeddings are no list of lists of"),
         (b"[[" + b"9" * 400 + b"]]", 422, "the embeddings are no list of lists of numbers, all of one length"),
         (b'"text"', 422, "the embeddings are no list of lists of numbers"),
         (b"[" * 50_000, 422, "the body is neither JSON nor .npy"),

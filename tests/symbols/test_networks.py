@@ -112,9 +112,9 @@ def test_versions_build_at_other_sizes(network: str, arguments: dict[str, Any], 
 @pytest.mark.parametrize(
     ("network", "arguments", "message"),
     [
-        ("mobilnet", {}, "unknown network 'mobilnet' (r50, m50, ssrnet, mobilefacenet)"),
-        ("r50", {"head": "ssr"}, "unknown head 'ssr' for r50 (dex)"),
-        ("ssrnet", {"head": "dx"}, "unknown head 'dx' for ssrnet (dex, ssr)"),
+        ("mobilnet", {}, f"unknown network 'mobilnet' ({', '.join(symbols.NETWORKS)})"),
+        ("r50", {"head": "ssr"}, "unknown head 'ssr' for r50 (dex, reg, bins)"),
+        ("ssrnet", {"head": "dx"}, "unknown head 'dx' for ssrnet (dex, ssr, reg, bins)"),
         ("r50", {"version_output": "X"}, "unknown version_output 'X' (E, F, G, H, I, J, FC, GAP, GDC)"),
         ("m50", {"version_output": "A"}, "unknown version_output 'A' (E, F, G, H, I, J, FC, GAP, GDC)"),
         (

@@ -12,7 +12,8 @@ import pytest
 import simplejpeg
 
 from agegender.files import write_json
-from agegender.recordio import Header, RecordFile, RecordWriter, pack, read_index
+from agegender.npy import pack_vector
+from agegender.recordio import Header, RecordWriter, pack, read_index
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -191,11 +192,21 @@ def test_a_broken_set_file_is_named(faces: Path) -> None:
 
 
 def test_embeddings_are_not_taken_for_damaged_jpegs(tmp_path: Path) -> None:
-    with RecordWriter(tmp_path / "train.rec") as writer:
-        writer.write(0, pack(Header(np.array([1, 30], np.float32), 0), np.zeros(64, np.float32).tobytes()))
-    assert _run("verify", tmp_path / "train.rec").returncode == 1
-    write_json(tmp_path / "train.json", {"body": "float32", "labels": "gender,age"})
-    assert _run("verify", tmp_path / "train.rec").returncode == 0
-    assert "body         float32\n" in _run("info", tmp_path / "train.rec").stdout
-    with RecordFile(tmp_path / "train.rec") as records:
-        assert len(records) == 1
+    path = tmp_path / "train.rec"
+    with RecordWriter(path) as writer:
+        label = np.array([1, 30], np.float32)
+        writer.write(0, pack(Header(label, 0), pack_vector(np.zeros(64, np.float32))))
+        writer.write(1, pack(Header(label, 1), np.zeros(64, np.float32).tobytes()))
+    assert "record key 0 at byte 0: its body is no JPEG (it starts with 93 4e 55 4d)" in _run("verify", path).stdout
+    about = {"body": "float32", "labels": "gender,age", "embedding": {"size": 64, "model": "toy,1", "normalised": True}}
+    write_json(tmp_path / "train.json", about)
+    done = _run("verify", path)
+    assert done.returncode == 1
+    assert "its body is no embedding: it is no .npy file" in done.stdout
+    assert "1 problem(s)" in done.stdout
+    told = _run("info", path).stdout
+    assert "embedding    64 numbers by toy,1, normalised\n" in told
+    assert "body         embeddings (float32), the first of 64 numbers\n" in told
+    shown = _run("show", path, "--output", tmp_path / "faces.png")
+    assert (shown.returncode, shown.stderr.count("\n")) == (2, 1)
+    assert "holds embeddings, and there is nothing to draw" in shown.stderr

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from agegender.app.cli import main as agegender
 from agegender.app.eval_images import RecordImages
@@ -120,6 +121,11 @@ def test_severities_are_those_of_a_plain_loop(bodies: list[bytes], capsys: pytes
     assert list(rows) == [("clean", ""), *((name, severity) for name in graded for severity in "25")]
     assert rows["rotate", "5"]["amount"] == "30"
     executor = open_executor(load_checkpoint("model/model"), gpu_ids="cpu")
+    clean_errors = []
+    for body, (_, age) in zip(bodies, LABELS):
+        crop = resize_crop(decode_jpeg(body), (64, 64))
+        outputs = executor.forward(crop.transpose(2, 0, 1)[None].astype(np.float32))
+        clean_errors.append(abs(float(outputs["age_output"][0, 0]) - age))
     for name in ("noise", "jpeg", "shift"):
         errors = []
         for number, (body, (_, age)) in enumerate(zip(bodies, LABELS)):
@@ -127,17 +133,47 @@ def test_severities_are_those_of_a_plain_loop(bodies: list[bytes], capsys: pytes
             outputs = executor.forward(crop.transpose(2, 0, 1)[None].astype(np.float32))
             errors.append(abs(float(outputs["age_output"][0, 0]) - age))
         assert float(rows[name, "5"]["MAE"]) == pytest.approx(np.mean(errors), abs=1e-3)
+        for figure, sample in (("MAE", errors), ("MAE_change", np.subtract(errors, clean_errors))):
+            low, high = (float(rows[name, "5"][f"{figure}_{end}"]) for end in ("low", "high"))
+            assert low <= float(rows[name, "5"][figure]) <= high
+            # SciPy's own resamples: the ends differ by what 1,000 draws leave open.
+            ends = bootstrap((sample,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+            assert (low, high) == pytest.approx(ends, abs=0.12 * (ends.high - ends.low))
     lines = output.out.splitlines()
-    mae, acc = (float(rows["clean", ""][name]) for name in ("MAE", "acc"))
-    assert lines[0] == f"clean: MAE {mae:.2f}, gender acc {acc:.1%} (n={FACES})"
+    mae, acc = (shown_of(rows["clean", ""], name, form) for name, form in (("MAE", ".2f"), ("acc", ".1%")))
+    assert lines[0] == f"clean: MAE {mae}, gender acc {acc} (n={FACES})"
     heads = [number for number, line in enumerate(lines) if line.endswith("| 2 | 5 | mean |")]
     assert [lines[number].split()[1] for number in heads] == ["MAE", "gender"]
     shown = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")[1:] for line in lines[heads[0] + 2 :][:11]}
     assert list(shown) == [*graded, "mean"]
     two, five = (float(rows["noise", severity]["MAE"]) for severity in "25")
-    assert shown["noise"] == [f"{two:.2f}", f"{five:.2f}", f"{(two + five) / 2:.2f}"]
+    assert shown["noise"][:2] == [shown_of(rows["noise", severity], "MAE", ".2f") for severity in "25"]
+    assert shown["noise"][2].startswith(f"{(two + five) / 2:.2f} ±")
     of_five = [float(rows[name, "5"]["MAE"]) for name in graded]
-    assert shown["mean"][1] == f"{np.mean(of_five):.2f}"
+    assert shown["mean"][1].startswith(f"{np.mean(of_five):.2f} ±")
+    # A mean over corruptions is of the same faces, so it is nearly as unsure as each of them.
+    halves = {name: float(cells[1].partition("±")[2]) for name, cells in shown.items()}
+    assert 0.5 * min(halves.values()) < halves["mean"] <= max(halves.values())
+
+
+def shown_of(row: dict[str, str], figure: str, form: str) -> str:
+    half = (float(row[f"{figure}_high"]) - float(row[f"{figure}_low"])) / 2
+    return f"{float(row[figure]):{form}} ±{half:{form}}"
+
+
+def test_faces_of_one_person_are_drawn_together(bodies: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    halves = []
+    for who in ("", "same"):
+        write_set(bodies)
+        lines = [f"{100 + number},f{number},drawn,{who},,," for number in range(FACES)]
+        text = "\n".join(["key,path,source,subject,group,box,score", *lines])
+        Path("dataset/test.csv").write_text(text + "\n", encoding="utf-8")
+        assert main([*BASE, "--severities", "3", "--csv", "rows.csv"]) == 0
+        rows = figures_of()
+        halves.append(float(rows["noise"]["MAE_high"]) - float(rows["noise"]["MAE_low"]))
+    # Of a single person every resample is the whole set.
+    assert halves[0] > 1
+    assert halves[1] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +273,7 @@ def test_what_does_not_fit_is_one_line(
 ) -> None:
     write_set(bodies[:2])
     write_set(bodies[:2], template="arcface", path="dataset/arcface.rec")
-    write_set(bodies[:2], path="dataset/vectors.rec", body="float32")
+    write_set(bodies[:2], path="dataset/vectors.rec", body="float32", embedding={"size": 4})
     write_set(bodies[:2], path="dataset/odd.rec", labels="age")
     assert main([*BASE, *arguments]) == code
     output = capsys.readouterr()

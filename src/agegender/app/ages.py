@@ -70,7 +70,7 @@ class AgesConfig:
     output: str = option("age_distribution.png", help="picture to write", metavar="FILE")
     balance: str = option(
         "none",
-        choices=BALANCES,
+        choices=tuple(way for way in BALANCES if way not in ("group", "cell")),
         help="count and draw instead what train.py --balance makes of all these faces together, before and after",
     )
     show: bool = option(False, help="open a window as well")

@@ -17,16 +17,20 @@ import agegender
 from agegender.app.ending import exit_code_of
 from agegender.app.messages import DEFAULT, language
 from agegender.app.notes import NoteFormatter
+from agegender.app.parser import CommandParser
+from agegender.app.run_statistics import add_flag, recorded
 
 # command: (module with ``add_arguments`` and ``main``, what it does)
 COMMANDS = {
     "pack": ("agegender.app.pack", "pack face datasets into RecordIO (create_dataset.py)"),
     "ages": ("agegender.app.ages", "draw the age distribution of lists or records (show_age_distribution.py)"),
+    "embed": ("agegender.app.embed", "make embeddings of packed faces, to train mlp on (tools/embed.py)"),
     "train": ("agegender.app.train", "train a network on records (train.py)"),
     "eval": ("agegender.app.evaluate", "score a model on records or a list (eval.py)"),
     "infer": ("agegender.app.infer", "find faces in photos and tell age and gender (infer.py)"),
     "export": ("agegender.app.export", "write a model as ONNX, also in eight bits (tools/export.py)"),
     "serve": ("agegender.app.serve", "serve age and gender over HTTP (serve.py)"),
+    "serve_ray": ("agegender.app.serve_ray", "serve them on several machines with Ray (serve_ray.py)"),
 }
 
 
@@ -51,11 +55,16 @@ def run(command: str) -> NoReturn:
 def run_command(command: str, arguments: Sequence[str], *, prog: str) -> int:
     """Parse ``arguments`` for ``command``, run it and return its exit code. Errors become one line on stderr."""
     _let_all_characters_through()
-    module = importlib.import_module(COMMANDS[command][0])
-    args = _parser(module, prog=prog).parse_args(arguments)
+    args = command_parser(command, prog=prog).parse_args(arguments)
     args.command_line = [*(["python"] if prog.endswith(".py") else []), *prog.split(), *arguments]
     _log_to_stderr(args)
-    return exit_code_of(lambda: _run_module(module, args, prog=prog), prog=prog, debug=args.debug)
+    module = importlib.import_module(COMMANDS[command][0])
+
+    def run() -> int:
+        return _run_module(module, args, prog=prog)
+
+    asked = run if args.stats is None else recorded(run, args, command=command)
+    return exit_code_of(asked, prog=prog, debug=args.debug)
 
 
 def _run_module(module: ModuleType, args: argparse.Namespace, *, prog: str) -> int:
@@ -112,13 +121,17 @@ def _log_to_stderr(args: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def _parser(module: ModuleType, *, prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def command_parser(command: str, *, prog: str) -> CommandParser:
+    """Return the parser of ``command``, with its own flags and those that all commands have."""
+    module = importlib.import_module(COMMANDS[command][0])
+    parser = CommandParser(
         prog=prog,
+        command=command,
         description=module.__doc__,
         epilog=getattr(module, "EXAMPLES", None),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
+    add_flag(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

@@ -183,6 +183,7 @@ def run_net(
         age=labelled.age,
         male=np.array(male),
         predicted=np.array(age),
+        bins=labelled.bins,
     )
     return theirs, float(np.mean(outside)) if outside else 0.0
 

@@ -29,7 +29,7 @@ from agegender.metrics.paired import Difference, holm, mean_difference, verdict
 
 # A cell of fewer faces is shown but not tested.
 FEWEST = 30
-CELL_FIGURES = ("acc", "MAE")
+CELL_FIGURES = ("acc", "MAE", "bin_acc")
 COLUMNS = ("group", "age", "gender")
 YEARS = ("MAE", "RMSE")
 
@@ -111,8 +111,12 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     if not rows:
         raise DataError(f"{a.name} and {b.name} have no face in common: they are of different sets")
     first, second = a.take([row for row, _ in rows]), b.take([row for _, row in rows])
-    for what in ("gender", "age"):
-        true, other = getattr(first, what), getattr(second, what)
+    for what, true, other in (
+        ("gender", first.gender, second.gender),
+        ("age", first.age, second.age),
+        ("a bin that begins at", first.bins[:, 0], second.bins[:, 0]),
+        ("a bin that ends at", first.bins[:, 1], second.bins[:, 1]),
+    ):
         wrong = np.flatnonzero((true != other) & np.isfinite(true) & np.isfinite(other))
         if len(wrong):
             key, path, _ = first.keys[wrong[0]]
@@ -146,10 +150,15 @@ def compare_cells(a: Predictions, b: Predictions, *, columns: Sequence[str]) -> 
 
 
 def cells_of(a: Predictions, column: str) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return which faces (n,) are in each cell: decades of the true age, genders, or the names of a column."""
+    """Return which faces (n,) are in each cell: decades or bins of the true age, genders, or the names of a column."""
     if column == "age":
         decade = np.floor(np.minimum(a.age, MAX_AGE) / 10)
         names = {f"{ten * 10}-{ten * 10 + 9}" if ten < 10 else str(MAX_AGE): decade == ten for ten in range(11)}
+        known = np.isfinite(a.bins[:, 0])
+        for low, high in np.unique(a.bins[known], axis=0).tolist():
+            # A bin may be a decade.
+            name = f"{low:g}-{high:g}"
+            names[name] = names.get(name, np.zeros(len(a), bool)) | (a.bins == (low, high)).all(axis=1)
     elif column == "gender":
         names = {"female": a.gender == 0, "male": a.gender == 1}
     else:

@@ -41,6 +41,11 @@ class EvalConfig:
     gpu_ids: str | None = option(None, help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)", metavar="IDS")
     engine: str = option("auto", choices=("auto", *EXECUTORS), help="what runs the net; auto: as in train")
     flip: bool = option(False, help="average over each face and its mirror image")
+    mc_dropout: int | None = option(
+        None, help="score the mean of so many passes with dropout left on, and say how far these are apart, and "
+        "whether that tells who is wrong", metavar="PASSES",
+    )  # fmt: skip
+    seed: int = option(0, help="of --mc_dropout: draws what is dropped", metavar="N")
     calibration: bool = option(
         False, help="say how far probabilities and age intervals can be relied on: ECE, coverage"
     )

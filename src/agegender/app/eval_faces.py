@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from agegender.errors import CheckpointError, DataError, ImageError, UsageError
 from agegender.face.align import warp
 from agegender.face.detector import Detection, Detector
 from agegender.face.templates import Template
+from agegender.input_shape import Size, is_vector, size_of
 from agegender.pipeline.config import LoaderConfig
 from agegender.pipeline.loader import Loader
 from agegender.recordio import RecordSet
@@ -31,22 +32,33 @@ _AHEAD = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCrop:
-    """What a model takes: ``size`` (height, width) of its input; ``template`` and its ``side``, None if unknown."""
+    """What a model takes: ``size`` of its input (see ``input_shape``); ``template`` and its ``side``, None if unknown.
 
-    size: tuple[int, int]
+    ``embedding`` says which embeddings it takes, as the JSON of their set does; None where it takes pictures.
+    """
+
+    size: Size
     template: Template | None
     side: int
+    embedding: dict[str, Any] | None = None
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """Height and width. Raises UsageError where the model takes embeddings."""
+        if len(self.size) != 2:
+            raise UsageError(f"the model takes embeddings of {self.size[0]} numbers, not pictures (tools/embed.py)")
+        return self.size[0], self.size[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceRows:
-    """A batch: ``data`` uint8 (n, h, w, 3) RGB, ``labels`` float32 (n, 2) gender, age, or (n, 5) where ages are bins
+    """A batch: ``data`` as in ``pipeline.Batch``, ``labels`` float32 (n, 2) gender, age, or (n, 5) where ages are bins
     (see ``labels.BIN_LABELS``); ``rows`` (n,) of the set.
 
     The arrays are overwritten once the next batch is asked for.
     """
 
-    data: Image
+    data: npt.NDArray[Any]
     labels: npt.NDArray[np.float32]
     rows: npt.NDArray[np.int64]
 
@@ -81,26 +93,41 @@ def model_crop(model: EvalModel) -> ModelCrop:
     if info is None or info.data_shape is None:
         what = "does not exist" if info is None else "lacks the input shape"
         raise CheckpointError(f"{name} {what}: without it nobody knows the model's input size or what its outputs mean")
-    size = info.data_shape[1:]
+    size = size_of(info.data_shape)
+    embedding = dict(info.input.get("embedding") or {}) if is_vector(info.data_shape) else None
     if not info.template:
-        return ModelCrop(size=size, template=None, side=size[0])
+        return ModelCrop(size=size, template=None, side=size[0], embedding=embedding)
     try:
         template, side = Template.from_json(info.template)
     except UsageError as error:
         raise CheckpointError(f"{name}: {error}") from error
-    return ModelCrop(size=size, template=template, side=side)
+    return ModelCrop(size=size, template=template, side=side, embedding=embedding)
 
 
 class RecordFaces:
-    """Records that are in the model's crop template: only resized."""
+    """Records that are in the model's crop template, or embeddings: only brought to size. ``start``: the first row."""
 
     def __init__(
-        self, records: RecordSet, crop: ModelCrop, *, batch_size: int, config: LoaderConfig, label_order: str
+        self,
+        records: RecordSet,
+        crop: ModelCrop,
+        *,
+        batch_size: int,
+        config: LoaderConfig,
+        label_order: str,
+        start: int = 0,
     ) -> None:
         self.losses = Losses()
         self._records = records
+        self._start = start
         self._loader = Loader(
-            records, batch_size=batch_size, size=crop.size, config=config, last="partial", label_order=label_order
+            records,
+            batch_size=batch_size,
+            size=crop.size,
+            config=config,
+            last="partial",
+            label_order=label_order,
+            order=np.arange(start, len(records)) if start else None,
         )
 
     def __len__(self) -> int:
@@ -108,7 +135,7 @@ class RecordFaces:
 
     def batches(self) -> Iterator[FaceRows]:
         """Yield the records in their order. Raises RecordError for a bad one, unless such are skipped."""
-        first = 0
+        first = self._start
         with self._loader as loader:
             for batch in loader.epoch(0):
                 # Where a bad record was skipped, the loader serves the next one twice: it counts only in its own place.
@@ -127,7 +154,10 @@ class RecordFaces:
 
 
 class CroppedFaces:
-    """Images that are cropped here: found by the detector and warped, or only resized where they are crops already."""
+    """Images that are cropped here: found by the detector and warped, or only resized where they are crops already.
+
+    ``start``: the first row.
+    """
 
     def __init__(
         self,
@@ -137,10 +167,13 @@ class CroppedFaces:
         batch_size: int,
         make_detector: Callable[[], Detector],
         bad_records: str,
+        start: int = 0,
     ) -> None:
         self.losses = Losses()
         self._images = images
         self._crop = crop
+        self._size = crop.picture
+        self._start = start
         self._batch_size = batch_size
         self._make_detector = make_detector
         self._skip = bad_records == "skip"
@@ -161,7 +194,7 @@ class CroppedFaces:
 
     def batches(self) -> Iterator[FaceRows]:
         """Yield the faces. Raises DataError for an image that can't be read, unless such are skipped."""
-        data = np.empty((self._batch_size, *self._crop.size, 3), np.uint8)
+        data = np.empty((self._batch_size, *self._size, 3), np.uint8)
         labels: list[Sequence[float]] = []
         rows: list[int] = []
         for row, image, label in self._readable():
@@ -183,7 +216,7 @@ class CroppedFaces:
         with ThreadPoolExecutor(usable_cores(), thread_name_prefix="photos") as threads:
             ahead: deque[tuple[int, Future[tuple[Image, Sequence[float]]]]] = deque()
             try:
-                for row in range(len(self)):
+                for row in range(self._start, len(self)):
                     ahead.append((row, threads.submit(self._images.read, row)))
                     if len(ahead) == _AHEAD:
                         yield from self._result(*ahead.popleft())
@@ -206,7 +239,7 @@ class CroppedFaces:
     def _face(self, row: int, image: Image) -> Image | None:
         """Return the crop of ``image`` at the net's input size, None where there is no face in it."""
         if not self._images.needs_detector(row):
-            return resize_crop(image, self._crop.size)
+            return resize_crop(image, self._size)
         if self._detector is None:
             self._detector = self._make_detector()
         found = find_face(image, self._detector, min_face=MIN_FACE)
@@ -214,7 +247,7 @@ class CroppedFaces:
         if found is None or template is None:
             return None
         try:
-            crop = resize_crop(warp(image, found.landmarks, template, size=self._crop.side), self._crop.size)
+            crop = resize_crop(warp(image, found.landmarks, template, size=self._crop.side), self._size)
         except ImageError:
             return None  # landmarks that determine no crop: no face was found
         self._found[row] = found

@@ -25,6 +25,8 @@ COLUMNS = (
     *("key", "path", "source", "group", "gender", "age"),
     *("predicted_gender", "gender_probability", "predicted_age", "error"),
 )
+# Two more where any age is known by a bin only.
+BIN_COLUMNS = ("low", "high")
 CUM_YEARS = 5
 
 
@@ -34,7 +36,8 @@ class Results:
     (n, 5) with bins.
 
     ``male`` (n,) probability of male and ``age`` (n,) years; None where the model was not trained for it. ``ends``
-    (n, 2) years by share: intervals of the model's own distribution over ages, those that were asked for.
+    (n, 2) years by share: intervals of the model's own distribution over ages, those that were asked for. ``doubt``
+    (n,) by name: how far passes of Monte Carlo dropout are apart (``passes.Doubt``), where they were asked for.
     """
 
     rows: npt.NDArray[np.int64]
@@ -42,6 +45,7 @@ class Results:
     male: npt.NDArray[np.float64] | None
     age: npt.NDArray[np.float64] | None
     ends: dict[float, npt.NDArray[np.float64]] = field(default_factory=dict)
+    doubt: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def scores(self) -> Scores:
         """Return the figures over all faces."""
@@ -141,15 +145,19 @@ def write_faces(path: Path, results: Results, origins: Sequence[Origin]) -> None
     """Write a line per face, in the set's order: what is known of it and what was predicted; unknown cells are empty.
 
     ``gender`` is 0 female, 1 male; ``gender_probability`` that of ``predicted_gender``; ``error`` is predicted minus
-    true age in years.
+    true age in years. Where any age is a bin's, ``BIN_COLUMNS`` follow: its first and last year, empty for other ages;
+    then what there is of ``results.doubt``.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    binned = bool((exact_ages(results.labels) != results.labels[:, 1]).any())
+    writer.writerow([*COLUMNS, *(BIN_COLUMNS if binned else ()), *results.doubt])
     for index, row in enumerate(results.rows.tolist()):
         origin = origins[row]
         known = [origin.key, origin.path, origin.source, origin.group]
-        writer.writerow([*known, *_cells(results, index)])
+        more = [*(_bin_cells(results.labels[index]) if binned else ())]
+        more += [f"{values[index]:.4f}" for values in results.doubt.values()]
+        writer.writerow([*known, *_cells(results, index), *more])
     write_text(path, text.getvalue())
 
 
@@ -167,3 +175,8 @@ def _cells(results: Results, index: int) -> list[Any]:
         years = f"{results.age[index]:.3f}"
         error = "" if age == "" or binned else f"{results.age[index] - age:+.3f}"
     return [gender, age, predicted_gender, probability, years, error]
+
+
+def _bin_cells(label: npt.NDArray[np.float32]) -> list[Any]:
+    low, high = label[2:4].tolist()
+    return [int(low), int(high)] if high > low else ["", ""]

@@ -19,6 +19,8 @@ from agegender.app.eval_images import Origin
 from agegender.app.eval_report import Results, columns_of, padded
 from agegender.errors import DataError
 from agegender.files import write_json, write_text
+from agegender.labels import BIN_WIDTH
+from agegender.metrics.bins import BinKeeper
 from agegender.metrics.paired import Kind
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +34,8 @@ FIGURES: dict[str, tuple[Kind, bool]] = {
     "MAE": ("mean", True),
     "RMSE": ("root", True),
     f"CUM_{CUM_YEARS}": ("share", False),
+    "bin_acc": ("share", False),
+    "bin_1off": ("share", False),
 }
 
 
@@ -51,7 +55,8 @@ class Predictions:
     """What ``name`` tells of n faces: labels ``gender`` (0 female, 1 male) and ``age``, probability ``male`` and the
     age that is ``predicted``, (n,) float, nan unknown. ``names`` has n groups, sources and subjects, "" unknown.
 
-    An age that is known by its bin only is nan: no figure in years counts it.
+    An age that is known by its bin only is nan: no figure in years counts it. ``bins`` (n, 2) has the bin's first and
+    last year, nan for all other faces.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Predictions:
     age: Floats
     male: Floats
     predicted: Floats
+    bins: Floats
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -68,7 +74,7 @@ class Predictions:
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Predictions:
         """Return those of ``rows``, in that order."""
         index = np.asarray(rows, np.int64)
-        numbers = {name: getattr(self, name)[index] for name in ("gender", "age", "male", "predicted")}
+        numbers = {name: getattr(self, name)[index] for name in ("gender", "age", "male", "predicted", "bins")}
         return Predictions(
             name=self.name,
             keys=[self.keys[row] for row in index.tolist()],
@@ -87,11 +93,19 @@ class Predictions:
         aged, off = np.isfinite(error), np.abs(error)
         sexed = np.isfinite(self.male) & np.isfinite(self.gender)
         right = ((self.male > 0.5) == (self.gender == 1)).astype(np.float64)
+        binned = np.isfinite(self.predicted) & np.isfinite(self.bins[:, 0])
+        hits = np.zeros((len(self), 2))
+        if binned.any():
+            keeper = BinKeeper()
+            keeper.update(self.bins[binned], self.predicted[binned])
+            hits[binned] = keeper.hits(self.bins[binned], self.predicted[binned])
         return {
             "acc": (right, sexed),
             "MAE": (off, aged),
             "RMSE": (np.square(error), aged),
             f"CUM_{CUM_YEARS}": ((off <= CUM_YEARS).astype(np.float64), aged),
+            "bin_acc": (hits[:, 0], binned),
+            "bin_1off": (hits[:, 1], binned),
             "bias": (error, aged),
         }
 
@@ -111,6 +125,7 @@ def predictions(scored: Run) -> Predictions:
         age=np.where(exact >= 0, exact, np.nan),
         male=nothing if results.male is None else results.male,
         predicted=nothing if results.age is None else results.age,
+        bins=_bins(labels),
     )
 
 
@@ -138,7 +153,7 @@ def read_predictions(path: Path) -> Predictions:
     if missing:
         raise DataError(f"{path} has no column {', '.join(missing)}: it takes what eval's --csv or --report wrote")
     found = [_numbers(path, line, row) for line, row in enumerate(rows, start=2)]
-    numbers = np.array(found, np.float64).reshape(len(rows), 4)
+    numbers = np.array(found, np.float64).reshape(len(rows), 6)
     return Predictions(
         name=str(path),
         keys=numbered([(row["key"] or "", row["path"] or "") for row in rows]),
@@ -147,11 +162,12 @@ def read_predictions(path: Path) -> Predictions:
         age=numbers[:, 1],
         male=numbers[:, 2],
         predicted=numbers[:, 3],
+        bins=numbers[:, 4:],
     )
 
 
 def _numbers(path: Path, line: int, row: Mapping[str, str | None]) -> list[float]:
-    """Return gender, age, probability of male and predicted age of one line, nan unknown."""
+    """Return gender, age, probability of male, predicted age and the ends of the bin of one line, nan unknown."""
 
     def number(column: str, low: float, high: float) -> float:
         text = row.get(column)
@@ -167,15 +183,27 @@ def _numbers(path: Path, line: int, row: Mapping[str, str | None]) -> list[float
 
     gender, age = number("gender", 0, 1), number("age", 0, 150)
     predicted = number("predicted_age", -1000, 1000)
+    low, high = number("low", 0, 150), number("high", 0, 150)
+    if not low < high:
+        low = high = math.nan
     if "male" in row:
-        return [gender, age, number("male", 0, 1), predicted]
+        return [gender, age, number("male", 0, 1), predicted, low, high]
     sure, sex = number("gender_probability", 0, 1), number("predicted_gender", 0, 1)
     # Rounded to four digits it may say 0.5 of the one that was told.
     male = max(sure, 0.5 + 1e-6) if sex == 1 else min(1 - sure, 0.5)
     # --csv writes an age that is a bin's middle, but no error of it.
     if "error" in row and not row["error"] and not math.isnan(predicted):
         age = math.nan
-    return [gender, age, male if not math.isnan(sex + sure) else math.nan, predicted]
+    return [gender, age, male if not math.isnan(sex + sure) else math.nan, predicted, low, high]
+
+
+def _bins(labels: Floats) -> Floats:
+    """Return the bins (n, 2) of ``labels`` (n, 2 or 5), nan where an age is no bin."""
+    bins = np.full((len(labels), 2), np.nan)
+    if labels.shape[1] >= BIN_WIDTH:
+        binned = labels[:, 3] > labels[:, 2]
+        bins[binned] = labels[binned, 2:4]
+    return bins
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:

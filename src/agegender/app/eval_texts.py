@@ -30,8 +30,8 @@ _PAIRS = {
         "每格至少{fewest}张人脸；对以下各表的全部{tests}次检验作Holm校正",
     ),
     "tests": (
-        "acc and CUM: McNemar's exact test ({other} where subjects are known); MAE and RMSE: {other}",
-        "acc与CUM：McNemar精确检验（已知人物时用{other}）；MAE与RMSE：{other}",
+        "shares: McNemar's exact test ({other} where subjects are known); MAE and RMSE: {other}",
+        "比例：McNemar精确检验（已知人物时用{other}）；MAE与RMSE：{other}",
     ),
     "flips": ("permutation of A and B in pairs", "成对置换检验"),
     "set": ("set", "数据集"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agegender.app.eval_config import REPORT_SHARES, TABLES, EvalConfig
 from agegender.app.named_files import check_diagram, check_outputs
+from agegender.app.run_statistics import note
 from agegender.config import add_options, collect
 from agegender.errors import DataError, UsageError
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Score and report: 0, or 1 where records or photos were left out because they are bad."""
     from agegender.app.eval_faces import model_crop
+    from agegender.app.eval_passes import doubt_figures
     from agegender.app.eval_report import calibration_figures, figures, write_faces
     from agegender.app.eval_written import Scored, worst_faces, write_report
     from agegender.app.messages import language, say
@@ -49,13 +51,15 @@ def main(args: argparse.Namespace) -> int:
     config = collect(EvalConfig, args)
     lang = language(config.lang)
     if config.compare or config.against or "," in config.data:
-        return _several(config, lang)
+        return _several(config, lang, args)
     check_options(config)
     model = open_model(config, lang)
     calibration = stored_calibration(model) if config.calibration or config.report else None
-    faces = open_faces(config, model_crop(model), lang)
+    crop = model_crop(model)
+    faces = open_faces(config, crop, lang)
     shares = REPORT_SHARES if config.report else () if calibration is None else (SHARE,)
-    worst = worst_faces(config)
+    # An embedding can't be shown.
+    worst = worst_faces(config) if crop.embedding is None else None
     started = time.perf_counter()
     results = score(faces, model, config, lang, shares=shares, watch=None if worst is None else worst.offer)
     seconds = time.perf_counter() - started
@@ -64,9 +68,12 @@ def main(args: argparse.Namespace) -> int:
     if not len(results.rows):
         raise DataError(f"--data {config.data}: not one of its {len(faces)} faces can be scored")
     scores = results.scores()
+    note(args, **_statistics(model, faces, scores, data=config.data), seconds=seconds)
     print("\n".join(figures(scores, lang=lang)))
     if calibration is not None and config.calibration:
         print("\n".join(calibration_figures(results, calibration, lang=lang)))
+    if config.mc_dropout is not None:
+        print("\n".join(doubt_figures(results, passes=config.mc_dropout, seed=config.seed, lang=lang)))
     origins = faces.origins()
     for line in _tables(config, results, origins, lang):
         print(line)
@@ -87,13 +94,27 @@ def main(args: argparse.Namespace) -> int:
     return 1 if faces.losses.skipped else 0
 
 
-def _several(config: EvalConfig, lang: str) -> int:
+def _statistics(model: EvalModel, faces: FaceSet, scores: Scores, *, data: str) -> dict[str, Any]:
+    """Return what --stats writes of one model on one set."""
+    left_out = {"not_found": len(faces.losses.not_found), "skipped": len(faces.losses.skipped)}
+    return {
+        "model": model.prefix.as_posix(),
+        "epoch": model.epoch,
+        "data": data,
+        "scores": scores.as_json(),
+        "left_out": left_out,
+    }
+
+
+def _several(config: EvalConfig, lang: str, args: argparse.Namespace) -> int:
     """Compare models, or score several sets: the tables of ``eval_several``, one model and one set at a time."""
     from dataclasses import replace
 
     from agegender.app.eval_faces import model_crop
     from agegender.app.eval_several import Asked, run_several
     from agegender.app.eval_sides import Run
+
+    runs: list[dict[str, Any]] = []
 
     def scored(name: str | None, data: str) -> Run:
         one = replace(config, model=name, data=data)
@@ -106,6 +127,8 @@ def _several(config: EvalConfig, lang: str) -> int:
             print(line, file=sys.stderr)
         if not len(results.rows):
             raise DataError(f"--data {data}: not one of its {len(faces)} faces can be scored")
+        runs.append(_statistics(model, faces, results.scores(), data=data))
+        note(args, runs=runs)
         skipped = faces.losses.skipped
         return Run(name=name or str(model.prefix), results=results, origins=faces.origins(), skipped=skipped, crop=crop)
 
@@ -122,6 +145,10 @@ def _several(config: EvalConfig, lang: str) -> int:
 
 def check_options(config: EvalConfig) -> None:
     """Refuse what can't work before anything is computed."""
+    if config.mc_dropout is not None:
+        from agegender.executor.monte_carlo import check_passes
+
+        check_passes(config.mc_dropout, name="--mc_dropout")
     if config.batch_size < 1:
         raise UsageError(f"--batch_size {config.batch_size} is not 1 or more")
     for name in config.by:
@@ -195,6 +222,7 @@ def open_faces(config: EvalConfig, crop: ModelCrop, lang: str) -> FaceSet:
 def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tuple[FaceSet, str]:
     from agegender.app.eval_faces import RecordFaces
     from agegender.app.eval_images import RecordImages
+    from agegender.app.eval_vectors import check_kind
     from agegender.app.messages import say
     from agegender.pipeline.config import LoaderConfig
     from agegender.pipeline.set_info import read_set_info
@@ -207,10 +235,11 @@ def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) ->
         )
     records = open_records(path)
     info = read_set_info(records.path)
-    if info is not None and info.body != "jpeg":
-        raise DataError(f"{info.path}: the records hold {info.body}, not images")
+    check_kind(info, crop, path, flip=config.flip)
     order = config.label_order or (info.labels if info is not None else "gender,age")
     other = other_template(info, crop)
+    if other is not None and crop.embedding is not None:
+        raise UsageError(f"{path} is of the crop template {other}")
     if other is not None and not config.recrop:
         raise UsageError(f"{path} is in the crop template {other}; --recrop finds and warps the faces anew")
     if other is not None:
@@ -301,19 +330,22 @@ def score(
     import numpy as np
 
     from agegender.age_distribution import age_interval
+    from agegender.app.eval_passes import DoubtKeeper
     from agegender.app.eval_report import Results
     from agegender.labels import MALE
+    from agegender.passes import plain
 
-    read = model.open(config.engine, config.gpu_ids)
+    read = model.open(config.engine, config.gpu_ids, mc_dropout=config.mc_dropout, seed=config.seed)
     views = (slice(None), slice(None, None, -1)) if config.flip else (slice(None),)
     rows, labels, male, age = [], [], [], []
     ends: dict[float, list[Any]] = {}
     told: set[str] = set()
+    doubt = DoubtKeeper()
     for batch in _progress(faces, lang):
         readings = [read(batch.data[:, :, view]) for view in views]
-        genders, years, masses = (
-            [getattr(reading, name) for reading in readings] for name in ("gender", "age", "distribution")
-        )
+        doubt.add(readings)
+        genders, years = ([getattr(reading, name) for reading in readings] for name in ("gender", "age"))
+        masses: list[Any] = [plain(reading).distribution for reading in readings]
         if genders[0] is not None:
             told.add("gender")
             male.append(np.mean([gender[:, MALE] for gender in genders], axis=0, dtype=np.float64))
@@ -334,6 +366,7 @@ def score(
         male=np.concatenate([np.empty(0), *male]) if "gender" in told else None,
         age=np.concatenate([np.empty(0), *age]) if "age" in told else None,
         ends={share: np.concatenate(found) for share, found in ends.items()},
+        doubt=doubt.compute(),
     )
 
 

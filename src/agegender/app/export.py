@@ -27,6 +27,7 @@ examples:
   %(prog)s runs/m50/model,12 --batch 1 --output phone.onnx
   %(prog)s mtcnn                                      mtcnn_pnet.onnx (any image size), mtcnn_rnet.onnx, mtcnn_onet.onnx
   %(prog)s ssrnet --to ncnn-friendly                  ssrnet-folded-symbol.json and .params, no ranges in them
+  %(prog)s m50 --triton repository                    repository/m50/1/model.onnx and its config.pbtxt, for Triton
 """
 TARGETS = ("onnx", "ncnn-friendly")
 DETECTOR = "mtcnn"
@@ -39,6 +40,9 @@ class ExportConfig:
 
     to: str = option("onnx", choices=TARGETS, help="onnx: one file; ncnn-friendly: MXNet's pair without ranges")
     output: str | None = option(None, help="file to write (default: the model's name, here)", metavar="FILE")
+    triton: str | None = option(
+        None, help="model repository of Triton to write into, in place of --output", metavar="FOLDER"
+    )
     batch: int = option(0, help="a fixed number of faces; 0: any", metavar="N")
     int8: bool = option(False, help="quantise to eight bits, with ranges measured on --calibrate")
     calibrate: str = option("dataset/val.rec", help="records whose faces give --int8 its ranges", metavar="FILE")
@@ -62,6 +66,8 @@ def main(args: argparse.Namespace) -> int:
     config = collect(ExportConfig, args)
     if config.batch < 0:
         raise UsageError(f"--batch {config.batch} is not 0 or more")
+    if config.triton is not None and (config.to != "onnx" or config.output is not None):
+        raise UsageError(f"--triton {config.triton}: only with --to onnx, and not with --output")
     if config.int8 and (config.to != "onnx" or args.model == DETECTOR):
         raise UsageError("--int8 is for --to onnx and for nets that tell age and gender")
     load_onnxruntime()
@@ -75,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
 def _export_net(name: str, config: ExportConfig) -> None:
     from agegender.graph.checkpoint import load_checkpoint
     from agegender.graph.lookup import find_model
+    from agegender.input_shape import is_vector
 
     found = find_model(name)
     checkpoint = load_checkpoint(found.prefix, found.epoch)
@@ -83,6 +90,8 @@ def _export_net(name: str, config: ExportConfig) -> None:
         raise CheckpointError(
             f"{checkpoint.prefix}.json is missing or lacks the input's shape: tools/convert.py writes it for old models"
         )
+    if config.int8 and is_vector(info.data_shape):
+        raise UsageError(f"--int8 is for nets on pictures, {checkpoint.prefix} takes embeddings (it is small as it is)")
     title = _title(found)
     if config.to == "ncnn-friendly":
         _export_folded(checkpoint, title, config)
@@ -101,7 +110,7 @@ def _export_net(name: str, config: ExportConfig) -> None:
     )
     if config.int8:
         model = _in_eight_bits(model, checkpoint, config)
-    _write(path, model)
+    _write(path, model, config)
 
 
 def _title(found: ModelRef) -> str:
@@ -111,6 +120,8 @@ def _title(found: ModelRef) -> str:
 
 
 def _target(config: ExportConfig, name: str) -> Path:
+    if config.triton is not None:
+        return _place_in_repository(config, Path(name).stem)
     path = Path(config.output or name)
     if path.is_dir():
         path = path / name
@@ -127,10 +138,20 @@ def _free(path: Path, config: ExportConfig) -> Path:
     return path
 
 
-def _write(path: Path, model: Any) -> None:
+def _place_in_repository(config: ExportConfig, name: str) -> Path:
+    from agegender.app.triton import config_path, model_path
+
+    path = model_path(Path(str(config.triton)), name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _free(config_path(path), config)
+    return _free(path, config)
+
+
+def _write(path: Path, model: Any, config: ExportConfig) -> None:
     """Check the model with ONNX's own checker and shape inference, and write it, atomically."""
     import onnx
 
+    from agegender.app.triton import config_path, triton_config
     from agegender.files import write_bytes
 
     onnx.checker.check_model(model, full_check=True)
@@ -140,6 +161,10 @@ def _write(path: Path, model: Any) -> None:
     outputs = ", ".join(output.name for output in model.graph.output)
     size = f"{len(data) / 1e6:.2f} MB"
     print(f"{path}: {size}, opset {model.opset_import[0].version}, input {shape}, outputs {outputs}")
+    if config.triton is not None:
+        beside = config_path(path)
+        write_bytes(beside, triton_config(model, name=beside.parent.name).encode())
+        print(f"{beside}: the names, types and shapes of it, for Triton")
 
 
 def _metadata(checkpoint: Checkpoint, title: str, config: ExportConfig) -> dict[str, str]:
@@ -245,8 +270,10 @@ def _export_detector(config: ExportConfig) -> None:
     folder = Path(config.output or ".")
     if not folder.is_dir():
         raise UsageError(f"--output {folder} is no folder; mtcnn is three files")
+    files = {name: f"{DETECTOR}_{name}.onnx" for name in NETS}
     jobs: list[tuple[Path, Any]] = [
-        (_free(folder / f"{DETECTOR}_{name}.onnx", config), load_net(name)) for name in NETS
+        (_target(config, file) if config.triton is not None else _free(folder / file, config), load_net(name))
+        for name, file in files.items()
     ]
     for (path, checkpoint), name in zip(jobs, NETS, strict=True):
         side = sides[name]
@@ -256,7 +283,7 @@ def _export_detector(config: ExportConfig) -> None:
             checkpoint.params,
             image=(3, side, side),
             batch=config.batch or None,
-            name=path.stem,
+            name=Path(files[name]).stem,
             metadata=metadata,
         )
-        _write(path, model)
+        _write(path, model, config)

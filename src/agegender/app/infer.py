@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 
 from agegender.app.infer_config import InferConfig, add_flags, collect_config
+from agegender.app.run_statistics import note
 from agegender.app.video import VideoConfig
 from agegender.config import add_options, collect
 from agegender.errors import UsageError
@@ -21,6 +22,7 @@ examples:
   %(prog)s --image crop.jpg --detector none         the photo is a face crop already
   %(prog)s --video street.mp4 --output street-faces.mp4
   %(prog)s --camera 0 --show --min_face 60
+  %(prog)s --embeddings faces.npy --model runs/mlp/model --csv faces.csv
 """
 
 
@@ -38,15 +40,25 @@ def main(args: argparse.Namespace) -> int:
     lang = language(config.lang)
     video = collect(VideoConfig, args)
     source = video.video if video.camera is None else video.camera
+    if config.embeddings:
+        if source is not None:
+            raise UsageError("--embeddings are no pictures, --video and --camera are moving ones: give either")
+        from agegender.app.infer_embeddings import read_embeddings
+
+        return read_embeddings(args, config, lang=lang)
     if source is not None:
         return _video(source, args, config, video, lang=lang)
     return _photos(args, config, lang=lang)
 
 
 def _photos(args: argparse.Namespace, config: InferConfig, *, lang: str) -> int:
-    from agegender.app.infer_photos import annotate_photos
+    from agegender.app.infer_photos import Tally, annotate_photos
 
-    return annotate_photos(args.image or ["test.jpg"], config, lang=lang)
+    tally = Tally()
+    try:
+        return annotate_photos(args.image or ["test.jpg"], config, lang=lang, tally=tally)
+    finally:
+        note(args, **dataclasses.asdict(tally))
 
 
 def _video(source: str | int, args: argparse.Namespace, config: InferConfig, video: VideoConfig, *, lang: str) -> int:
@@ -61,6 +73,7 @@ def _video(source: str | int, args: argparse.Namespace, config: InferConfig, vid
         "--csv": config.csv,
         "--resume": config.resume,
         "--contact_sheet": config.contact_sheet,
+        "--mc_dropout": config.mc_dropout,
     }.items():
         if given:
             raise UsageError(f"{flag} is for photos, --video and --camera are for moving pictures: give either")

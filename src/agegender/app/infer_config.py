@@ -31,12 +31,24 @@ class InferConfig:
     gender_model: str | None = option(
         None, help="with --age_model, instead of --model: the net that tells the gender", metavar="MODEL"
     )
+    embeddings: tuple[str, ...] = option(
+        (),
+        help="instead of photos: .npy files of embeddings (n, d), for a model that was trained on such (mlp)",
+        metavar="FILE",
+        nargs="+",
+    )
     template: str | None = option(
         None, help="crop template of a model that doesn't say its own: arcface or utkface", metavar="NAME"
     )
     min_confidence: float | None = option(
         None, help="don't tell the gender of a face where its probability is below this", metavar="P"
     )
+    mc_dropout: int | None = option(
+        None,
+        help="ask the net so many times (such as 32) with dropout left on: means, and how far the answers are apart",
+        metavar="PASSES",
+    )
+    seed: int = option(0, help="of --mc_dropout: draws what is dropped", metavar="N")
     detector: str = option("mtcnn", help="face detector; none: each photo is a crop", choices=DETECTORS)
     det_model: str | None = option(None, help="weights of the detector, where not those it brings", metavar="PATH")
     det_threshold: tuple[float, ...] = option(
@@ -125,6 +137,10 @@ def collect_config(args: argparse.Namespace) -> InferConfig:
         from agegender.calibration import check_min_confidence
 
         check_min_confidence(config.min_confidence, name="--min_confidence")
+    if config.mc_dropout is not None:
+        from agegender.executor.monte_carlo import check_passes
+
+        check_passes(config.mc_dropout, name="--mc_dropout")
     if config.threads is not None and config.threads < 1:
         raise UsageError(f"--threads {config.threads}: at least 1")
     _check_suffixes(config)

@@ -27,10 +27,10 @@ def open_model(config: InferConfig, *, lang: str) -> Predictor:
         how["min_confidence"] = config.min_confidence
     model: ModelRef | str | None = None
     if config.age_model is None and config.gender_model is None:
-        model = _told(config.model, lang)
+        model = find_told(config.model, lang)
     else:
         for name in (config.age_model, config.gender_model):
-            _told(name, lang)
+            find_told(name, lang)
     from agegender.deploy.predict import Predictor
 
     return Predictor(
@@ -41,6 +41,8 @@ def open_model(config: InferConfig, *, lang: str) -> Predictor:
         detector=config.detector,
         det_model=config.det_model,
         min_face=config.min_face,
+        mc_dropout=config.mc_dropout,
+        seed=config.seed,
         engine=config.engine,
         gpu_ids=config.gpu_ids,
         threads=config.threads,
@@ -48,7 +50,7 @@ def open_model(config: InferConfig, *, lang: str) -> Predictor:
     )
 
 
-def _told(name: str | None, lang: str) -> ModelRef | str:
+def find_told(name: str | None, lang: str) -> ModelRef | str:
     """Find the model that ``name`` means and say which it is."""
     if name is not None and name.endswith(".onnx"):
         say(text("model_file", lang, path=name), sys.stderr)

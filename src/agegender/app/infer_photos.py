@@ -63,10 +63,11 @@ class Tally:
     skipped: int = 0
 
 
-def annotate_photos(names: Sequence[str], config: InferConfig, *, lang: str) -> int:
+def annotate_photos(names: Sequence[str], config: InferConfig, *, lang: str, tally: Tally | None = None) -> int:
     """Go through the photos that ``names`` mean: 0 where all could be read, 1 where some could not, 130 after Ctrl-C.
 
-    Raises UsageError for names and options that can't be meant, before anything is written.
+    ``tally`` counts what is done. Raises UsageError for names and options that can't be meant, before anything is
+    written.
     """
     sources = open_sources(names, leave_out=picture_folder(config.output))
     targets = Targets(sources, config.output)
@@ -78,10 +79,11 @@ def annotate_photos(names: Sequence[str], config: InferConfig, *, lang: str) -> 
             csv_file=config.csv,
             resume=config.resume,
             distribution=config.distribution,
+            passes=config.mc_dropout is not None,
         )
         for file in results:
             stack.callback(file.close)
-        run = Run(config=config, lang=lang, predictor=predictor, results=results)
+        run = Run(config=config, lang=lang, predictor=predictor, results=results, tally=tally or Tally())
         return run(sources, targets)
 
 

@@ -42,6 +42,8 @@ def describe(face: Face, number: int, lang: str) -> str:
         gender += f" ({face.gender_probability:.2f})"
     if lang == "en" and face.age_interval is not None and face.age is not None:
         age += f" ({face.age_interval[0]:.0f} to {face.age_interval[1]:.0f})"
+    if lang == "en" and face.age_deviation is not None:
+        age += f" ±{face.age_deviation:.1f}"
     box = ", ".join(str(round(float(value))) for value in face.box)
     return common("face", lang, number=number, box=box, gender=gender, age=age)
 

@@ -16,12 +16,15 @@ from typing import Any
 
 from agegender.app.seen_names import SeenNames
 from agegender.deploy.face import Face
+from agegender.doubt import NUMBERS
 from agegender.errors import DataError
 
 CSV_COLUMNS = (
     *("image", "face", "faces", "x1", "y1", "x2", "y2", "score", "gender", "gender_probability"),
     *("age", "age_low", "age_high", "error"),
 )
+# Before the last of them, where the net was asked several times (--mc_dropout).
+PASSES_COLUMNS = NUMBERS
 
 
 class ResultFile(ABC):
@@ -125,15 +128,24 @@ class JsonFile(ResultFile):
 
 
 class CsvFile(ResultFile):
-    """One row a face; a photo without a face, or with an error, has one row too, whose ``face`` is empty."""
+    """One row a face; a photo without a face, or with an error, has one row too, whose ``face`` is empty.
+
+    ``passes`` adds ``PASSES_COLUMNS``.
+    """
+
+    def __init__(self, path: Path, *, resume: bool = False, passes: bool = False) -> None:
+        self._more = PASSES_COLUMNS if passes else ()
+        self._columns = (*CSV_COLUMNS[:-1], *self._more, CSV_COLUMNS[-1])
+        super().__init__(path, resume=resume)
 
     def _header(self) -> bytes:
-        return _row(CSV_COLUMNS)
+        return _row(self._columns)
 
     def _piece(self, image: str, faces: Sequence[Face], error: str | None) -> bytes:
         if not faces:
-            return _row([image, "", 0, *[""] * (len(CSV_COLUMNS) - 4), error or ""])
-        return b"".join(_row([image, number, len(faces), *_values(face), ""]) for number, face in enumerate(faces, 1))
+            return _row([image, "", 0, *[""] * (len(self._columns) - 4), error or ""])
+        cells = (_values(face, self._more) for face in faces)
+        return b"".join(_row([image, number, len(faces), *each, ""]) for number, each in enumerate(cells, 1))
 
     def _read(self) -> int:
         """Cut off a photo whose rows are not all there, too."""
@@ -141,15 +153,17 @@ class CsvFile(ResultFile):
         first = next(rows, None)
         if first is None and self._header().startswith(self.path.read_bytes()):
             return 0
-        if first is None or first[1] != list(CSV_COLUMNS):
+        if first is None or first[1] != list(self._columns):
+            asked = " --mc_dropout" if self._more else ""
             raise DataError(
-                f"{self.path} doesn't begin with the columns of infer.py --csv, so --resume can't go on with this file"
+                f"{self.path} doesn't begin with the columns of infer.py --csv{asked}, so --resume can't go on with "
+                "this file"
             )
         size = first[2]
         for number, row, end in rows:
             try:
                 image, face, faces, error = row[0], int(row[1] or 0), int(row[2]), row[-1]
-                if len(row) != len(CSV_COLUMNS) or not 0 <= face <= faces:
+                if len(row) != len(self._columns) or not 0 <= face <= faces:
                     raise ValueError
             except (ValueError, IndexError):
                 if next(rows, None) is None:
@@ -184,11 +198,12 @@ class CsvFile(ResultFile):
         return DataError(f"{self.path}:{line}: not a row of infer.py --csv, so --resume can't go on with this file")
 
 
-def _values(face: Face) -> list[Any]:
-    """Return the cells of a face, rounded as in JSON; what isn't known is empty."""
+def _values(face: Face, more: Sequence[str]) -> list[Any]:
+    """Return the cells of a face with those named in ``more``, rounded as in JSON; what isn't known is empty."""
     known = face.to_json()
     low, high = known["age_interval"] or ("", "")
     cells = [*known["box"], known["score"], known["gender"], known["gender_probability"], known["age"], low, high]
+    cells += [known.get(name) for name in more]
     return ["" if cell is None else cell for cell in cells]
 
 
@@ -201,14 +216,16 @@ def _row(cells: Sequence[Any]) -> bytes:
     return line.encode(errors="surrogateescape")
 
 
-def open_results(*, json_file: str | None, csv_file: str | None, resume: bool, distribution: bool) -> list[ResultFile]:
+def open_results(
+    *, json_file: str | None, csv_file: str | None, resume: bool, distribution: bool, passes: bool = False
+) -> list[ResultFile]:
     """Open the files that are wanted; all are closed again where one can't be opened."""
     files: list[ResultFile] = []
     try:
         if json_file is not None:
             files.append(JsonFile(Path(json_file), resume=resume, distribution=distribution))
         if csv_file is not None:
-            files.append(CsvFile(Path(csv_file), resume=resume))
+            files.append(CsvFile(Path(csv_file), resume=resume, passes=passes))
     except BaseException:
         for file in files:
             file.close()

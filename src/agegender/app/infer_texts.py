@@ -23,6 +23,8 @@ TEXTS = {
         "sheet_part": "contact sheet: {file} (the first {n} of {total} faces)",
         "sheet_none": "no face: no contact sheet was written",
         "stopped": "stopped; photos done: {n}",
+        "embedding": "{file}, {row}: gender: {gender}, age: {age}, entropy (bits): {bits}",
+        "told": "results",
         "go_on": "stopped; photos done: {n}, all in {files}; the same command with --resume goes on",
     },
     "zh": {
@@ -43,6 +45,8 @@ TEXTS = {
         "sheet_part": "人脸总览图：{file}（{total}张人脸中的前{n}张）",
         "sheet_none": "没有人脸，未生成总览图",
         "stopped": "已停止；已处理{n}张图片",
+        "embedding": "{file}，第{row}行：性别：{gender}，年龄：{age}，熵（比特）：{bits}",
+        "told": "结果",
         "go_on": "已停止；已处理{n}张图片，结果都在{files}中，用同样的命令加 --resume 可继续",
     },
 }

@@ -48,6 +48,13 @@ TEXTS: dict[str, dict[str, str]] = {
         "uncalibrated": "calibration: none stored for this epoch, the net's own confidence (tools/calibrate.py)",
         "ece": "ECE={value:.6f} (gender, gap of confidence and accuracy over {bins} bins of equal width, n={n})",
         "coverage": "COVERAGE_{percent}={value:.6f} (share of ages in their intervals, {width:.2f} years wide, n={n})",
+        "passes": "Monte Carlo dropout: the mean of {passes} passes (seed {seed})",
+        "age_deviation": "age over the passes: deviation {mean:.3f} years (median {median:.3f}), rank correlation with "
+        "the absolute error {value:.3f} (n={n})",
+        "age_entropy": "age entropy: {mean:.3f} bits (median {median:.3f}), rank correlation with the absolute error "
+        "{value:.3f} (n={n})",
+        "gender_entropy": "gender entropy: {mean:.3f} bits (median {median:.3f}), higher for a wrong answer than for a "
+        "right one with probability {value:.3f} (n={n})",
         "table": "by {column}:",
         "written": "{what}: {path}",
         "csv": "faces one by one",
@@ -93,6 +100,12 @@ TEXTS: dict[str, dict[str, str]] = {
         "uncalibrated": "校准：该轮次没有校准，以下为网络的原始输出（tools/calibrate.py）",
         "ece": "性别校准误差（ECE，{bins}个等宽区间）：{value:.6f}",
         "coverage": "年龄落在{percent}%区间内的比例（平均宽度{width:.2f}岁）：{value:.6f}",
+        "passes": "蒙特卡洛dropout：{passes}次前向的平均（随机种子{seed}）",
+        "age_deviation": "各次年龄的标准差：{mean:.3f}岁（中位数{median:.3f}），"
+        "与绝对误差的秩相关：{value:.3f}（n={n}）",
+        "age_entropy": "年龄熵：{mean:.3f}比特（中位数{median:.3f}），与绝对误差的秩相关：{value:.3f}（n={n}）",
+        "gender_entropy": "性别熵：{mean:.3f}比特（中位数{median:.3f}），"
+        "答错者的熵高于答对者的概率：{value:.3f}（n={n}）",
         "table": "按{column}：",
         "written": "{what}：{path}",
         "csv": "每张人脸的结果",

@@ -6,39 +6,46 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from agegender.age_bins import DEFAULT_SCHEME, parse_bins
 from agegender.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from agegender.engine.config import TrainConfig
 
-# Flags that belong to some networks only.
-ARGUMENTS = ("num_layers", "width", "version_input", "version_output")
+# Rate and weight decay that are usual with an optimizer, for a network whose own is another.
+USUAL_RATES = {"sgd": (0.1, 5e-4), "nag": (0.1, 5e-4)}
+USUAL_ADAPTIVE_RATES = (1e-3, 1e-4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a network is trained with unless told otherwise (the same as ``symbols.NETWORKS``, which tests prove)."""
+    """What a network is trained with unless told otherwise: fields of ``symbols.Network``, for where that isn't."""
 
-    data_shape: tuple[int, int, int] = (3, 112, 112)
-    embedding: int = 512
-    head: str = "dex"
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    wd: float = 5e-4
+    data_shape: tuple[int, int, int]
+    embedding: int
+    head: str
+    arguments: Mapping[str, Any]
+    optimizer: str
+    lr: float
+    wd: float
 
 
-# For an installed package, which has the graphs but not symbols/.
-PACKAGED = {
-    "r50": Defaults(),
-    "m50": Defaults(embedding=256),
-    "ssrnet": Defaults(data_shape=(3, 64, 64), embedding=64, optimizer="adam", lr=1e-3, wd=1e-4),
-    "mobilefacenet": Defaults(embedding=128),
-}
+@cache
+def packaged_networks() -> dict[str, Defaults]:
+    """Return the networks of an installed package, which has the graphs but not ``symbols/``, by name, sorted.
+
+    Their files are written from ``symbols/`` by tools/build_symbols.py, and tests prove that they are the same.
+    """
+    from agegender.graph import builtin_defaults
+
+    names = [field.name for field in fields(Defaults)]
+    return {name: Defaults(**{key: values[key] for key in names}) for name, values in builtin_defaults().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +64,21 @@ def build_network(config: TrainConfig) -> BuiltNetwork:
     where there is no checkout to build it from.
     """
     symbols = find_symbols()
-    table: Mapping[str, Any] = PACKAGED if symbols is None else symbols.NETWORKS
+    table: Mapping[str, Any] = packaged_networks() if symbols is None else symbols.NETWORKS
     if config.network not in table:
         hint = did_you_mean(config.network, table, cutoff=0.4)
         raise UsageError(f"unknown network {config.network!r}{hint} ({', '.join(table)})")
+    config = _sized_by_set(config, table[config.network])
     resolved = fill_in(config, table[config.network])
-    given = {name: getattr(config, name) for name in ARGUMENTS if getattr(config, name) is not None}
+    given = _given_arguments(config, table)
     if symbols is None:
         return BuiltNetwork(resolved, _packaged(resolved, given), {})
     from agegender.executor.mxnet_runtime import load_mxnet
 
     load_mxnet()  # with its threads set, before symbols/ imports it
     arguments = {"embedding": resolved.embedding, **given}
+    if resolved.bins:
+        arguments["age_bins"] = resolved.bins
     try:
         symbol = symbols.build(config.network, head=resolved.head, data_shape=resolved.data_shape, **arguments)
     except ValueError as error:
@@ -82,16 +92,29 @@ def fill_in(config: TrainConfig, defaults: Any) -> TrainConfig:
     missing = {name: getattr(defaults, name) for name in names if getattr(config, name) is None}
     config = replace(config, **missing)
     # Rate and weight decay are those of the network's own optimizer; the field's usual ones for another.
-    own = config.optimizer == defaults.optimizer
-    usual = Defaults() if config.optimizer in ("sgd", "nag") else PACKAGED["ssrnet"]
-    rates = defaults if own else usual
+    lr, wd = defaults.lr, defaults.wd
+    if config.optimizer != defaults.optimizer:
+        lr, wd = USUAL_RATES.get(str(config.optimizer), USUAL_ADAPTIVE_RATES)
     if config.lr is None:
-        config = replace(config, lr=rates.lr)
+        config = replace(config, lr=lr)
     if config.wd is None:
-        config = replace(config, wd=rates.wd)
+        config = replace(config, wd=wd)
     if config.age_loss is None:
-        config = replace(config, age_loss="mae" if config.head == "ssr" else "dldl")
+        from agegender.engine.config import HEAD_LOSSES
+
+        config = replace(config, age_loss=HEAD_LOSSES[str(config.head)][0])
+    if config.head == "bins" and config.age_bins is None:
+        config = replace(config, age_bins=DEFAULT_SCHEME)
     return config
+
+
+def _sized_by_set(config: TrainConfig, defaults: Any) -> TrainConfig:
+    """Return ``config`` with the length of the set's embeddings, for a network that takes embeddings of any."""
+    if config.data_shape is not None or defaults.data_shape[1:] != (1, 1):
+        return config
+    from agegender.engine.vectors import shape_of_set
+
+    return replace(config, data_shape=shape_of_set(config.data_dir))
 
 
 def find_symbols() -> ModuleType | None:
@@ -107,11 +130,22 @@ def find_symbols() -> ModuleType | None:
     return importlib.import_module("symbols")
 
 
+def _given_arguments(config: TrainConfig, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flags given that belong to some networks only: those that a network names among its arguments."""
+    flags = {name for network in table.values() for name in network.arguments}
+    values = {field.name: getattr(config, field.name) for field in fields(config) if field.name in flags}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _packaged(config: TrainConfig, given: dict[str, Any]) -> str:
     from agegender.graph import builtin_json
 
-    defaults = PACKAGED[config.network]
-    changed = [name for name in ("data_shape", "embedding") if getattr(config, name) != getattr(defaults, name)]
+    defaults = packaged_networks()[config.network]
+    # A graph on embeddings takes any number of them.
+    fixed = ("embedding",) if defaults.data_shape[1:] == (1, 1) else ("data_shape", "embedding")
+    changed = [name for name in fixed if getattr(config, name) != getattr(defaults, name)]
+    if config.bins not in ((), parse_bins(DEFAULT_SCHEME)):
+        changed.append("age_bins")
     if changed or given:
         raise UsageError(
             f"{', '.join([*changed, *given])}: only the network's defaults come with the package; "

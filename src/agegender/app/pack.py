@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agegender.app.run_statistics import note
 from agegender.config import add_options, collect, option
 from agegender.dataset.config import PackConfig
 
@@ -126,6 +127,7 @@ def main(args: argparse.Namespace) -> int:
         return USAGE
     report = _pack(sources, config, texts)
     _print_report(report, config, texts)
+    note(args, **_statistics(report))
     if config.synthetic:
         print(texts["drawn"])
     if report.lost:
@@ -169,6 +171,15 @@ def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> 
             # A write that fails on a full disk does not know its file.
             raise OSError(error.errno, error.strerror, str(output)) from error
         raise
+
+
+def _statistics(report: PackReport) -> dict[str, Any]:
+    """Return what --stats writes: faces by split and source, left out by reason."""
+    sources = {
+        name: {"found": count.found, "packed": count.packed, "skipped": dict(count.skipped)}
+        for name, count in report.sources.items()
+    }
+    return {"splits": dict(report.splits), "sources": sources, "lost": report.lost, "resumed_after": report.resumed}
 
 
 def _say_what_to_put(config: PackCommand, texts: dict[str, str], *, prog: str) -> None:

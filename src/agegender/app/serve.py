@@ -18,6 +18,7 @@ from agegender.service.config import ServiceConfig
 if TYPE_CHECKING:
     from agegender.app.infer_config import InferConfig
     from agegender.deploy.vector_net import VectorNet
+    from agegender.service.guard import Tokens
     from agegender.service.service import Service
 
 EXAMPLES = """\
@@ -124,13 +125,15 @@ def read_tokens(path: str | None, variable: str | None) -> tuple[str, ...]:
     return tokens
 
 
-def open_service(served: ServedConfig, config: ServiceConfig, *, tokens: tuple[str, ...], lang: str) -> Service:
+def open_service(
+    served: ServedConfig, config: ServiceConfig, *, tokens: tuple[str, ...] | Tokens, lang: str
+) -> Service:
     """Open models and detectors and start the threads. Raises what ``Predictor`` raises."""
     from agegender.app.infer_model import open_model
     from agegender.deploy.detectors import open_detector
     from agegender.service.service import Service
 
-    infer = _infer_config(served)
+    infer = infer_config(served)
     # One thread of ours is one core's work; OpenCV would start others for each of them.
     import cv2
 
@@ -160,7 +163,7 @@ def open_service(served: ServedConfig, config: ServiceConfig, *, tokens: tuple[s
         detector_name=served.detector,
         min_face=served.min_face,
         min_confidence=served.min_confidence,
-        vector_net=_vector_net(served),
+        vector_net=vector_net(served),
         vector_name=Path(served.embedding_model or "").name,
         tokens=tokens,
         shared_net=_on_onnxruntime(served),
@@ -171,7 +174,7 @@ def open_service(served: ServedConfig, config: ServiceConfig, *, tokens: tuple[s
     return service
 
 
-def _infer_config(served: ServedConfig) -> InferConfig:
+def infer_config(served: ServedConfig) -> InferConfig:
     """Return the same options as infer.py has them. Raises UsageError for those that don't go together."""
     from agegender.app.infer_config import InferConfig
     from agegender.calibration import check_min_confidence
@@ -223,7 +226,7 @@ def _name(served: ServedConfig) -> str:
     return "+".join(names)
 
 
-def _vector_net(served: ServedConfig) -> VectorNet | None:
+def vector_net(served: ServedConfig) -> VectorNet | None:
     if served.embedding_model is None:
         return None
     from agegender.deploy.vector_net import open_vector_net

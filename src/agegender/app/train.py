@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agegender.app.run_statistics import note
 from agegender.config import add_options, collect
 from agegender.engine.config import TrainConfig
 from agegender.errors import INTERRUPTED
@@ -45,6 +46,10 @@ def main(args: argparse.Namespace) -> int:
     from agegender.executor.choice import choose_engine, launched_by_torch
 
     config, augmentation = collect(TrainConfig, args), collect(LoaderConfig, args)
+    if config.tensorboard is not None:
+        from agegender.engine.board import check_tensorboard
+
+        check_tensorboard()
     engine, reason = choose_engine(config.engine, config.gpu_ids)
     config = replace(config, engine=engine)
     if engine == "torch" and not launched_by_torch() and (processes := _processes(config.gpu_ids)) > 1:
@@ -62,6 +67,7 @@ def main(args: argparse.Namespace) -> int:
         draw=_draw,
         draw_balance=_draw_balance,
     )
+    note(args, prefix=result.prefix.as_posix(), last=result.last, best=result.best, figures=result.figures)
     _report(result)
     if result.interrupted:
         return INTERRUPTED

@@ -16,6 +16,8 @@ _HOMES = {
     "Face": "face",
     "Predictor": "predict",
     "draw_faces": "draw",
+    "VectorNet": "vector_net",
+    "open_vector_net": "vector_net",
 }
 __all__ = [  # noqa: PLE0604 -- the names are those of the table
     *_HOMES

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agegender.doubt import NUMBERS
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -17,7 +19,8 @@ class Face:
     "female" or "male" and ``gender_probability`` that gender's; ``age`` in years, expected; ``age_interval`` holds it
     with probability 0.8; ``age_distribution`` (101,) sums to 1; ``embedding`` (k,) is the net's ``fc1``. What the model
     doesn't tell is None. A predictor with ``min_confidence`` leaves a gender None that is not sure enough, and its
-    probability there.
+    probability there. One with ``mc_dropout`` adds the standard deviation of the age over the passes, in years, and the
+    entropies of the mean answers, in bits.
     """
 
     box: npt.NDArray[np.float32]
@@ -29,6 +32,9 @@ class Face:
     age_interval: tuple[float, float] | None
     age_distribution: npt.NDArray[np.float32] | None
     embedding: npt.NDArray[np.float32] | None = None
+    age_deviation: float | None = None
+    age_entropy: float | None = None
+    gender_entropy: float | None = None
 
     def to_json(self, *, distribution: bool = False) -> dict[str, Any]:
         """Return JSON-able values, pixels and years rounded to tenths; ``distribution`` adds ``age_distribution``."""
@@ -41,6 +47,8 @@ class Face:
             "age": None if self.age is None else round(self.age, 1),
             "age_interval": None if self.age_interval is None else [round(end, 1) for end in self.age_interval],
         }
+        unsure = {name: getattr(self, name) for name in NUMBERS}
+        value |= {name: round(number, 3) for name, number in unsure.items() if number is not None}
         if distribution:
             mass = self.age_distribution
             value["age_distribution"] = None if mass is None else [round(float(share), 6) for share in mass]

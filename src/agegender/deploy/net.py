@@ -11,13 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.calibration import Calibration
+from agegender.doubt import entropy
 from agegender.errors import CheckpointError, UsageError
 from agegender.executor.base import Executor
+from agegender.executor.monte_carlo import MonteCarlo
 from agegender.face.align import warp
 from agegender.face.detector import Detection
 from agegender.face.preprocess import InputSpec, resize_crop, to_input
 from agegender.face.templates import TEMPLATES, Template, get_template
 from agegender.graph.info import ModelInfo
+from agegender.input_shape import is_vector
+from agegender.passes import plain, read_passes
 from agegender.readout import Reading, Readout
 
 Photo = npt.NDArray[np.uint8]
@@ -82,25 +86,54 @@ class Net:
     def read(self, crops: Sequence[Photo]) -> Reading:
         """Return what the net tells of n > 0 crops, each (h, w, 3) uint8 RGB in its template, in one batch."""
         batch = np.stack([resize_crop(crop, self.input.size) for crop in crops])
-        return calibrated(self.readout.read(self._executor.forward(to_input(batch, self.input))), self.calibration)
+        return calibrated(read_outputs(self.readout, self._executor, to_input(batch, self.input)), self.calibration)
+
+
+def read_outputs(readout: Readout, executor: Executor, data: npt.NDArray[np.float32]) -> Reading:
+    """Return what a net says of ``data`` (n, channels, height, width): of Monte Carlo dropout, the passes together."""
+    outputs = executor.forward(data)
+    if isinstance(executor, MonteCarlo):
+        return read_passes(readout, outputs, steady=executor.steady)
+    return readout.read(outputs)
 
 
 def calibrated(reading: Reading, calibration: Calibration) -> Reading:
-    """Return ``reading`` with its genders corrected and the intervals of its ages added."""
+    """Return ``reading`` with its genders corrected and the intervals of its ages added.
+
+    An interval is that of the plain answer, which is what was calibrated, also where ``reading`` is a mean of passes.
+    """
     gender, interval = reading.gender, None
     if gender is not None:
         gender = calibration.gender(gender).astype(np.float32)
-    if reading.age is not None:
-        ends = calibration.interval(reading.distribution, age=reading.age)
+    undropped = plain(reading)
+    if undropped.age is not None:
+        ends = calibration.interval(undropped.distribution, age=undropped.age)
         interval = None if ends is None else ends.astype(np.float32)
-    return dataclasses.replace(reading, gender=gender, interval=interval)
+    doubt = reading.doubt
+    if doubt is not None and gender is not None:
+        # Of the probabilities that are told.
+        doubt = dataclasses.replace(doubt, gender_entropy=entropy(gender).astype(np.float32))
+    return dataclasses.replace(reading, gender=gender, interval=interval, doubt=doubt)
 
 
 def read_description(info: ModelInfo, source: Path) -> tuple[InputSpec, Readout]:
     """Return what goes into a net and what comes out. Raises CheckpointError, naming ``source``, for nonsense."""
+    readout = read_readout(info, source)
+    if info.data_shape is not None and is_vector(info.data_shape):
+        raise CheckpointError(
+            f"{source}: the model takes embeddings of {info.data_shape[0]} numbers, not pictures "
+            "(infer.py --embeddings FILE takes those; --model names another model)"
+        )
     try:
-        readout = Readout.of_model(info.readout, head=info.head, task=info.task)
         return InputSpec.from_info(info.input), readout
+    except UsageError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+
+def read_readout(info: ModelInfo, source: Path) -> Readout:
+    """Return what comes out of a net. Raises CheckpointError, naming ``source``, for nonsense."""
+    try:
+        return Readout.of_model(info.readout, head=info.head, task=info.task, age_bins=info.age_bins)
     except UsageError as error:
         raise CheckpointError(f"{source}: {error}") from error
 

@@ -14,7 +14,8 @@ from agegender.errors import CheckpointError, UsageError
 from agegender.executor import open_executor
 from agegender.executor.base import Executor
 from agegender.executor.choice import choose_executor
-from agegender.graph.checkpoint import load_checkpoint
+from agegender.executor.monte_carlo import with_passes
+from agegender.graph.checkpoint import Checkpoint, load_checkpoint
 from agegender.graph.info import ModelInfo, info_from_json, info_path, read_info
 from agegender.graph.lookup import ModelRef, find_model
 
@@ -40,6 +41,8 @@ def open_reader(
     if age is None and gender is None:
         if model is None or isinstance(model, str | Path | ModelRef):
             return open_net(model, template=template, **how)
+        if how.get("mc_dropout") is not None:
+            raise UsageError(f"mc_dropout {how['mc_dropout']} is for a model that is opened by its name or path")
         return model
     if age is None or gender is None:
         missing, there = ("--age_model", "--gender_model") if age is None else ("--gender_model", "--age_model")
@@ -60,11 +63,14 @@ def open_net(
     gpu_ids: str | None = None,
     providers: Sequence[str] | None = None,
     threads: int | None = None,
+    mc_dropout: int | None = None,
+    seed: int = 0,
 ) -> Net:
     """Return a net on an executor; see ``Predictor`` for the arguments and errors."""
     if isinstance(model, str | Path) and str(model).endswith(".onnx"):
         path = Path(model).expanduser()
         check_runs_onnx(engine, path)
+        check_onnx_passes(mc_dropout, path)
         file, info, source = open_onnx(path, gpu_ids=gpu_ids, providers=providers, threads=threads)
         return Net(info, _in_parts(file), source=source, template=template)
     found = model if isinstance(model, ModelRef) else find_model(None if model is None else str(model))
@@ -74,9 +80,13 @@ def open_net(
     chosen, _ = choose_executor(engine, gpu_ids)
     if template_if_unknown and checkpoint.info is not None and checkpoint.info.template:
         template = None
-    executor = open_executor(checkpoint, engine=chosen, gpu_ids=gpu_ids, providers=providers, threads=threads)
+
+    def open_plain(part: Checkpoint, gpu_ids: str | None = gpu_ids) -> Executor:
+        return _in_parts(open_executor(part, engine=chosen, gpu_ids=gpu_ids, providers=providers, threads=threads))
+
+    executor = with_passes(checkpoint, open_plain, passes=mc_dropout, seed=seed)
     source = info_path(checkpoint.prefix)
-    return Net(checkpoint.info, _in_parts(executor), source=source, template=template, epoch=checkpoint.epoch)
+    return Net(checkpoint.info, executor, source=source, template=template, epoch=checkpoint.epoch)
 
 
 def _in_parts(executor: Executor) -> Executor:
@@ -89,6 +99,15 @@ def check_runs_onnx(engine: str, path: Path) -> None:
     """Raise UsageError where ``engine`` is one that can't run the .onnx file ``path``."""
     if engine not in ("auto", "onnxruntime"):
         raise UsageError(f"--engine {engine} can't run {path}: an .onnx file runs on onnxruntime")
+
+
+def check_onnx_passes(mc_dropout: int | None, path: Path) -> None:
+    """Raise UsageError where Monte Carlo dropout is asked of the .onnx file ``path``."""
+    if mc_dropout is not None:
+        raise UsageError(
+            f"mc_dropout {mc_dropout}: {path} holds no dropout any more (an exported file is for inference); name the "
+            "checkpoint that it was exported from, PREFIX,EPOCH, which runs on onnxruntime as well"
+        )
 
 
 def open_onnx(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,4 +73,13 @@ class Pair:
             distribution=years.distribution,
             interval=years.interval,
             embedding=embedding,
+            **_passes(years, sex),
         )
+
+
+def _passes(age: Reading, gender: Reading) -> dict[str, Any]:
+    """Return ``doubt`` and ``plain`` of both together, nothing where each is of one pass."""
+    if age.doubt is None or gender.doubt is None or age.plain is None or gender.plain is None:
+        return {}
+    doubt = dataclasses.replace(age.doubt, gender_entropy=gender.doubt.gender_entropy)
+    return {"doubt": doubt, "plain": dataclasses.replace(age.plain, gender=gender.plain.gender)}

@@ -53,6 +53,8 @@ class Predictor:
         gpu_ids: str | None = None,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        mc_dropout: int | None = None,
+        seed: int = 0,
     ) -> None:
         """Open ``model``: a name, ``PREFIX,EPOCH``, a path or an exported .onnx file, as ``infer.py --model`` takes it.
 
@@ -64,11 +66,16 @@ class Predictor:
         installed), onnxruntime, mxnet or torch, on the device ``gpu_ids`` (None: the first GPU, else the CPU) or on
         ONNX Runtime's own ``providers``, with ``threads`` threads (None: as many as there are cores).
 
+        ``mc_dropout`` asks the net so many times (32, say) with dropout left on, which ``seed`` draws: faces then have
+        the mean answer, ``age_deviation``, ``age_entropy`` and ``gender_entropy`` (Gal & Ghahramani, ICML 2016). The
+        interval and the embedding stay those of the plain net.
+
         Raises UsageError for names that don't exist and values out of range, CheckpointError and GraphError for models
         that can't be used, DeviceError for a GPU or library that isn't there.
         """
         check_min_confidence(min_confidence)
         how: dict[str, Any] = {"engine": engine, "gpu_ids": gpu_ids, "providers": providers, "threads": threads}
+        how |= {"mc_dropout": mc_dropout, "seed": seed}
         self.reader = open_reader(model, age=age_model, gender=gender_model, template=template, **how)
         self.template, self.template_size = self.reader.template, self.reader.template_size
         self.min_confidence = min_confidence
@@ -126,6 +133,7 @@ class Predictor:
         likelier = None if genders is None else int(genders.argmax())
         told = genders is not None and bool(is_confident(genders, self.min_confidence))
         ends = None if reading.interval is None else reading.interval[row]
+        unsure = {} if reading.doubt is None else reading.doubt.of(row)
         return Face(
             box=detection.box,
             landmarks=detection.landmarks,
@@ -136,6 +144,7 @@ class Predictor:
             age_interval=None if ends is None else (float(ends[0]), float(ends[1])),
             age_distribution=None if reading.distribution is None else reading.distribution[row],
             embedding=None if reading.embedding is None else reading.embedding[row],
+            **unsure,
         )
 
     def whole(self, image: Photo) -> Detection:

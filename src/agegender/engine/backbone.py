@@ -12,9 +12,9 @@ from agegender.graph.operators import NORMS
 
 _log = logging.getLogger(__name__)
 
-# The contract of every network (docs/formats.md): this output, made by layers whose parameters are named so.
+# The contract of every network (docs/formats.md): this output, made by layers whose parameters are named so, and heads.
 _EMBEDDING = "fc1_output"
-_EMBEDDING_LAYERS = ("fc1_", "pre_fc1_")
+_ABOVE = ("fc1_", "pre_fc1_", "age_", "gender_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,13 @@ def find_backbone(network_json: str, config: TrainConfig) -> Backbone:
     if factor == 1:
         return Backbone(factor)
     graph = Graph.from_json(network_json)
-    below = graph.select([_EMBEDDING])
+    # A head of its own features, trained alone, leaves no fc1 (``graph.learned``): then all below the head is meant.
+    below = graph.select([_EMBEDDING]) if _EMBEDDING in graph.outputs() else graph
     names = [name for name in below.arguments() if name != graph.input_name()]
-    parameters = tuple(name for name in names if not name.startswith(_EMBEDDING_LAYERS))
+    parameters = tuple(name for name in names if not name.startswith(_ABOVE))
     if not parameters:
         raise UsageError(f"backbone_lr {factor:g}: the network {config.network} has no parameters below fc1")
-    return Backbone(factor, parameters, tuple(name for name in below.aux() if not name.startswith(_EMBEDDING_LAYERS)))
+    return Backbone(factor, parameters, tuple(name for name in below.aux() if not name.startswith(_ABOVE)))
 
 
 def with_still_norms(network_json: str, backbone: Backbone) -> str:

@@ -12,6 +12,7 @@ from agegender.engine.config import TrainConfig
 from agegender.engine.step import StepResult
 from agegender.engine.workers import Workers
 from agegender.executor.choice import choose_engine
+from agegender.input_shape import Size
 from agegender.metrics import Scores
 from agegender.pipeline.batch import Batch
 from agegender.pipeline.config import LoaderConfig
@@ -82,15 +83,15 @@ class Backend(Protocol):
         ...
 
     def trainable(
-        self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int], label_width: int = 2
+        self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2
     ) -> Trainable:
-        """Return the network with its losses for batches of ``rows`` faces of ``size`` (height, width).
+        """Return the network with its losses for batches of ``rows`` faces of ``size`` (see ``Batch``).
 
         ``label_width`` is 2, or 5 where the batches are ``binned``.
         """
         ...
 
-    def scorer(self, *, rows: int, size: tuple[int, int]) -> SetScorer:
+    def scorer(self, *, rows: int, size: Size) -> SetScorer:
         """Return a scorer for batches of ``rows`` faces."""
         ...
 

@@ -23,7 +23,8 @@ def initial_parameters(graph: Graph, shapes: Mapping[str, tuple[int, ...]], *, s
     """Return parameters named ``arg:...`` and ``aux:...`` for ``shapes`` (named alike), float32.
 
     Weights are normal with the variance 2 / fan-in (He et al. 2015); what a variable's ``__init__`` says (PReLU's
-    slope) goes before its name. Deterministic in ``seed``. Raises GraphError for an initialiser that is not known.
+    slope, Swin's small weights) goes before its name. Deterministic in ``seed``. Raises GraphError for an initialiser
+    that is not known.
     """
     rng = np.random.default_rng(seed)
     stated = {
@@ -32,25 +33,31 @@ def initial_parameters(graph: Graph, shapes: Mapping[str, tuple[int, ...]], *, s
     drawn: Arrays = {}
     for name, shape in shapes.items():
         plain = name.partition(":")[2]
-        value = _constant(plain, stated.get(plain))
-        if value is not None:
-            drawn[name] = np.full(shape, value, np.float32)
+        mean, deviation = _stated(plain, stated[plain]) if plain in stated else _by_name(plain, shape)
+        if deviation:
+            drawn[name] = rng.normal(mean, deviation, shape).astype(np.float32)
         else:
-            # Fan-in as MXNet counts it: everything but the first axis.
-            deviation = math.sqrt(2.0 / max(1, math.prod(shape[1:])))
-            drawn[name] = rng.normal(0.0, deviation, shape).astype(np.float32)
+            drawn[name] = np.full(shape, mean, np.float32)
     return drawn
 
 
-def _constant(name: str, stated: str | None) -> float | None:
-    """Return the value that a parameter starts with, None where it is drawn."""
-    if stated is not None:
-        try:
-            kind, arguments = json.loads(stated)
-            constants = {"zero": 0.0, "zeros": 0.0, "one": 1.0, "ones": 1.0}
-            return constants[kind.lower()] if kind.lower() != "constant" else float(arguments["value"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise GraphError(f"variable {name!r}: the initialiser {stated} is not known") from None
+def _stated(name: str, stated: str) -> tuple[float, float]:
+    """Return mean and deviation of what a variable's ``__init__`` asks for; a constant has no deviation."""
+    constants = {"zero": 0.0, "zeros": 0.0, "one": 1.0, "ones": 1.0}
+    try:
+        kind, arguments = json.loads(stated)
+        if kind.lower() == "normal":
+            return 0.0, float(arguments["sigma"])
+        return constants[kind.lower()] if kind.lower() != "constant" else float(arguments["value"]), 0.0
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise GraphError(f"variable {name!r}: the initialiser {stated} is not known") from None
+
+
+def _by_name(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return mean and deviation of a parameter that says nothing itself; a constant has no deviation."""
     if name.endswith(_ONES):
-        return 1.0
-    return 0.0 if name.endswith(_ZEROS) else None
+        return 1.0, 0.0
+    if name.endswith(_ZEROS):
+        return 0.0, 0.0
+    # Fan-in as MXNet counts it: everything but the first axis.
+    return 0.0, math.sqrt(2.0 / max(1, math.prod(shape[1:])))

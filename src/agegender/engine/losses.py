@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from agegender.age_bins import Bins, limits
 from agegender.engine.config import TrainConfig
 from agegender.errors import UsageError
 from agegender.executor.mxnet_runtime import load_mxnet
@@ -28,7 +29,8 @@ MSE_UNIT = 10.0
 @dataclass(frozen=True, slots=True)
 class TrainingGraph:
     """``symbol`` takes ``image`` uint8 (N,H,W,3) and ``softmax_label`` (N, ``label_width``) and returns, per face,
-    ``loss`` (N,), ``gender_softmax`` (N,2) and ``age`` (N,1); ``frozen`` names the parameters that no loss reaches."""
+    ``loss`` (N,), ``gender_softmax`` (N,2) and ``age`` (N,1), but for a head that the network hasn't; ``frozen`` names
+    the parameters that no loss reaches."""
 
     symbol: Symbol
     frozen: tuple[str, ...]
@@ -74,10 +76,10 @@ def from_image(symbol: Symbol) -> Symbol:
 
 
 def scoring_symbol(inference: Symbol) -> Symbol:
-    """Return the graph of ``gender_softmax`` (N,2) and ``age`` (N,1), on ``image``."""
+    """Return the graph of ``gender_softmax`` (N,2) and ``age`` (N,1), or the one that is there, on ``image``."""
     mx = load_mxnet()
     internals = inference.get_internals()
-    return from_image(mx.sym.Group([internals["gender_softmax_output"], internals["age_output"]]))
+    return from_image(mx.sym.Group([internals[f"{name}_output"] for name in _heads(internals)]))
 
 
 def training_graph(inference: Symbol, config: TrainConfig, *, label_width: int = 2) -> TrainingGraph:
@@ -86,8 +88,8 @@ def training_graph(inference: Symbol, config: TrainConfig, *, label_width: int =
     Each face's loss is divided by how many labels of its kind the context's batch knows, so that the gradient is
     that of the mean over known labels; -1 is left out. With ``label_width`` 5 the labels are those of
     ``labels.BIN_LABELS``: a face whose age is a bin costs nothing within it but where a distribution is learned, which
-    is even over the bin; a deviation is the width of the distribution. Raises UsageError for an age loss the head
-    can't take.
+    is even over the bin; a deviation is the width of the distribution. Head ``bins`` learns by ``ce`` which of its bins
+    it is (see ``_bin``). Raises UsageError for an age loss the head can't take.
     """
     mx = load_mxnet()
     internals = inference.get_internals()
@@ -102,10 +104,16 @@ def training_graph(inference: Symbol, config: TrainConfig, *, label_width: int =
         parts.append(_mean_of_known(_age_loss(internals, ages, config), age) * config.age_weight)
     total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
     learned = set(from_image(total).list_arguments())
-    watched = [mx.sym.BlockGrad(internals[f"{name}_output"], name=name) for name in ("gender_softmax", "age")]
+    watched = [mx.sym.BlockGrad(internals[f"{name}_output"], name=name) for name in _heads(internals)]
     symbol = from_image(mx.sym.Group([mx.sym.make_loss(total, name="loss"), *watched]))
     frozen = [name for name in symbol.list_arguments() if name not in learned]
     return TrainingGraph(symbol, tuple(frozen), label_width)
+
+
+def _heads(internals: Symbol) -> list[str]:
+    """Return which of the answers a network gives; one that learns one task has no other."""
+    there = internals.list_outputs()
+    return [name for name in ("gender_softmax", "age") if f"{name}_output" in there]
 
 
 def _ages(label: Symbol, age: Symbol, *, label_width: int) -> Ages:
@@ -159,12 +167,25 @@ def _age_loss(internals: Symbol, age: Ages, config: TrainConfig) -> Symbol:
             f"age_loss {config.age_loss!r} needs a softmax over ages, which this network has not (mae, mse)"
         )
     log_probability = mx.sym.log_softmax(internals["age_logits_output"], axis=1)
+    if config.bins:
+        return _cross_entropy(log_probability, _bin(age, config.bins), config.label_smoothing)
     if config.age_loss == "ce":
         return _age_cross_entropy(log_probability, age, config.label_smoothing)
     if config.age_loss == "meanvar":
         cross_entropy = _age_cross_entropy(log_probability, age, config.label_smoothing)
         return cross_entropy + MEAN_WEIGHT * mx.sym.square(off) + VARIANCE_WEIGHT * _variance(log_probability)
     return _divergence(log_probability, age) + EXPECTATION_WEIGHT * off
+
+
+def _bin(age: Ages, bins: Bins) -> Symbol:
+    """Return the number (N,) of the bin that each age is in or nearest to, of a labelled bin that of its middle.
+
+    So a labelled bin that is one of ``bins`` is that one. Halfway between two the age is in the younger.
+    """
+    mx = load_mxnet()
+    years = age.low if age.exact else (age.low + age.high) / 2
+    # How many limits lie below it.
+    return mx.sym.add_n(*[years > limit for limit in limits(bins)])
 
 
 def _age_cross_entropy(log_probability: Symbol, age: Ages, smoothing: float) -> Symbol:

@@ -16,6 +16,7 @@ from agegender.engine.losses import IMAGE, LABEL, TrainingGraph
 from agegender.engine.step import Results, StepResult
 from agegender.errors import CheckpointError
 from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.input_shape import Size, face_memory
 from agegender.pipeline.batch import Batch
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -26,7 +27,7 @@ SILENT.setLevel(logging.ERROR)
 
 
 class TrainingModule:
-    """A network with its losses, bound to ``contexts`` for batches of ``rows`` faces of ``size`` (height, width).
+    """A network with its losses, bound to ``contexts`` for batches of ``rows`` faces of ``size`` (see ``Batch``).
 
     Parameters are arrays named ``arg:...`` and ``aux:...``. With several contexts each takes its share of the rows
     and all keep the same parameters. Gradients of ``workers`` processes meet in ``kvstore``.
@@ -39,13 +40,14 @@ class TrainingModule:
         *,
         contexts: list[Any],
         rows: int,
-        size: tuple[int, int],
+        size: Size,
         kvstore: Any = "device",
         workers: int = 1,
         rates: Mapping[str, float] | None = None,
     ) -> None:
         mx = load_mxnet()
         self._mx = mx
+        self._outputs = graph.symbol.list_outputs()
         self._contexts = contexts
         self._kvstore, self._workers = kvstore, workers
         self._rates = dict(rates or {})
@@ -57,8 +59,9 @@ class TrainingModule:
             fixed_param_names=list(graph.frozen),
             logger=SILENT,
         )
+        shape, kind = face_memory(size)
         self._module.bind(
-            data_shapes=[mx.io.DataDesc(IMAGE, (rows, *size, 3), np.uint8, layout="NHWC")],
+            data_shapes=[mx.io.DataDesc(IMAGE, (rows, *shape), kind, layout="NHWC")],
             label_shapes=[mx.io.DataDesc(LABEL, (rows, graph.label_width), np.float32, layout="NT")],
         )
         self._average: MovingAverage | None = None
@@ -126,7 +129,7 @@ class TrainingModule:
         self.step_count += 1
         if self._average is not None:
             self._average.update(self._first_device(), step=self.step_count)
-        return StepResult(partial(_read, outputs), labels, batch.keys.copy())
+        return StepResult(partial(_read, dict(zip(self._outputs, outputs))), labels, batch.keys.copy())
 
     def settle(self) -> None:
         """Do nothing: each MXNet worker keeps BatchNorm statistics of its own, and the first one's are saved."""
@@ -193,9 +196,9 @@ class TrainingModule:
         return arrays | {f"aux:{name}": arrays[0] for name, arrays in zip(group.aux_names, group.aux_arrays)}
 
 
-def _read(outputs: list[Any]) -> Results:
-    loss, gender, age = (output.asnumpy() for output in outputs)
-    return loss, gender, age
+def _read(outputs: dict[str, Any]) -> Results:
+    found = {name: output.asnumpy() for name, output in outputs.items()}
+    return found["loss_loss"], found.get("gender_softmax_output"), found.get("age_output")
 
 
 def _flat(state: Any) -> list[Any]:

@@ -17,13 +17,14 @@ from agegender.metrics import ScoreKeeper, Scores
 
 _log = logging.getLogger(__name__)
 _NAMED_RECORDS = 8
+Watch = Callable[[int, dict[str, float]], None]
 
 
 class Monitor:
     """Collect the results of one epoch's steps, always one step late, so that reading never keeps the device waiting.
 
     Logs a line every ``frequent`` batches. ``faces_per_step`` counts those of all workers; ``task`` says which heads
-    are scored; ``add_up`` sums over workers (``Workers.add_up``).
+    are scored; ``add_up`` sums over workers (``Workers.add_up``); ``watch`` sees each log line: batch and figures.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Monitor:
         faces_per_step: int,
         task: str,
         add_up: Callable[[Sums], Sums],
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self._add_up = add_up
         self._epoch = epoch
         self._batch = self._window_start = first_batch
@@ -46,8 +49,9 @@ class Monitor:
         self._scores_gender, self._scores_age = task != "age", task != "gender"
         self._pending: StepResult | None = None
         self._window, self._all = ScoreKeeper(), ScoreKeeper()
-        self._loss_sum = 0.0
+        self._loss_sum = self._window_loss = 0.0
         self._started = self._window_started = time.perf_counter()
+        self._ended: float | None = None
 
     def add(self, result: StepResult) -> None:
         """Note a step that has been launched and read the one before it.
@@ -65,6 +69,8 @@ class Monitor:
             self._read(before)
         self._collect()
         self._loss_sum = float(self._add_up(np.array([self._loss_sum]))[0])
+        # What comes after, validation above all, is none of the epoch's time.
+        self._ended = time.perf_counter()
 
     @property
     def loss(self) -> float:
@@ -74,13 +80,18 @@ class Monitor:
 
     @property
     def seconds(self) -> float:
-        """Time since the epoch began."""
-        return time.perf_counter() - self._started
+        """Time since the epoch began; once finished, what it took."""
+        return (self._ended or time.perf_counter()) - self._started
+
+    @property
+    def faces(self) -> int:
+        """Faces trained on so far, of all workers."""
+        return (self._batch - self._first_batch) * self._faces
 
     @property
     def speed(self) -> float:
         """Faces per second since the epoch began."""
-        return (self._batch - self._first_batch) * self._faces / max(self.seconds, 1e-9)
+        return self.faces / max(self.seconds, 1e-9)
 
     def scores(self) -> Scores:
         """Return the scores of all steps once finished, each made with the parameters of its time."""
@@ -91,6 +102,7 @@ class Monitor:
         if not np.isfinite(loss).all():
             raise TrainingError(self._describe(loss, result.keys))
         self._loss_sum += float(loss.sum())
+        self._window_loss += float(loss.sum())
         self._window.update(
             gender_probability=gender if self._scores_gender else None,
             age=age if self._scores_age else None,
@@ -104,7 +116,8 @@ class Monitor:
     def _report(self) -> None:
         now = time.perf_counter()
         speed = (self._batch - self._window_start) * self._faces / max(now - self._window_started, 1e-9)
-        figures = "\t".join(f"{name}={value:.6f}" for name, value in shown(self._collect(), task=self._task).items())
+        known = shown(self._collect(), task=self._task)
+        figures = "\t".join(f"{name}={value:.6f}" for name, value in known.items())
         _log.info(
             "Epoch[%d] Batch [%d-%d]\tSpeed: %.2f samples/sec\t%s",
             self._epoch,
@@ -113,7 +126,10 @@ class Monitor:
             speed,
             figures,
         )
-        self._window_start, self._window_started = self._batch, now
+        loss = float(self._add_up(np.array([self._window_loss]))[0]) / (self._batch - self._window_start)
+        if self._watch is not None:
+            self._watch(self._batch, {"loss": loss, **known, "samples_per_second": speed})
+        self._window_start, self._window_started, self._window_loss = self._batch, now, 0.0
 
     def _collect(self) -> Scores:
         """Return the scores of the window over all workers, and begin a new one."""

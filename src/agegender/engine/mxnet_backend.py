@@ -12,6 +12,7 @@ from agegender.engine.module import TrainingModule
 from agegender.engine.scoring import Scorer
 from agegender.executor.devices import contexts
 from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.input_shape import Size
 from agegender.pipeline.config import LoaderConfig
 
 
@@ -39,7 +40,7 @@ class MXNetBackend:
         return augmentation
 
     def trainable(
-        self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int], label_width: int = 2
+        self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2
     ) -> TrainingModule:
         """Return the network with its losses, bound to all contexts."""
         backbone = find_backbone(self._network_json, self._config)
@@ -55,7 +56,7 @@ class MXNetBackend:
             rates=backbone.rates,
         )
 
-    def scorer(self, *, rows: int, size: tuple[int, int]) -> Scorer:
+    def scorer(self, *, rows: int, size: Size) -> Scorer:
         """Return a scorer on the same contexts."""
         return Scorer(self._inference, contexts=self._contexts, rows=rows, size=size, task=self._config.task)
 

@@ -1,4 +1,4 @@
-"""The folder of a run: ``config.json``, ``log.txt``, ``history.csv`` beside the checkpoints."""
+"""The folder of a run: ``config.json``, ``run.yaml``, ``log.txt``, ``history.csv`` beside the checkpoints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agegender.config import as_yaml
 from agegender.errors import DataError
 from agegender.files import write_json, write_text
 from agegender.graph.info import info_path
@@ -19,7 +20,12 @@ from agegender.graph.info import info_path
 _package = logging.getLogger("agegender")
 _log = logging.getLogger(__name__)
 
-FILES = ("config.json", "log.txt", "history.csv", "curves.png", "balance.csv", "balance.png")
+FILES = (
+    *("config.json", "run.yaml", "log.txt", "history.csv", "statistics.json", "curves.png"),
+    *("balance.csv", "balance.png", "events.out.tfevents.*"),
+)
+# Above run.yaml, which is what --config reads.
+_HEADER = "# What this run was trained with. The same once more: python train.py --config {path}\n"
 
 
 class RunFolder:
@@ -88,6 +94,10 @@ class RunFolder:
             for name in changed:
                 _log.warning("--%s was %s in this run, now it is %s", name, earlier.get(name), now[name])
         write_json(path, config)
+        # Whoever trains the same once more does not go on with this run.
+        again = {"command": "train", **{name: value for name, value in config.items() if name != "resume"}}
+        yaml = self.path / "run.yaml"
+        write_text(yaml, _HEADER.format(path=yaml.as_posix()) + as_yaml(again))
 
     def read_history(self, epochs: int) -> None:
         """Take up the rows of the first ``epochs`` finished epochs of an earlier session."""

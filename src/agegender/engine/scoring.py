@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from agegender.engine.losses import IMAGE, scoring_symbol
 from agegender.engine.module import SILENT
 from agegender.executor.mxnet_runtime import load_mxnet
+from agegender.input_shape import Size, face_memory
 from agegender.metrics import ScoreKeeper, Scores
 from agegender.pipeline.batch import Batch
 
 
 class Scorer:
-    """The inference graph, scored in batches of ``rows`` faces of ``size`` (height, width), on what ``task`` learns."""
+    """The inference graph, scored in batches of ``rows`` faces of ``size`` (see ``Batch``), on what ``task`` learns."""
 
     def __init__(
-        self, inference: Any, *, contexts: list[Any], rows: int, size: tuple[int, int], task: str = "both"
+        self, inference: Any, *, contexts: list[Any], rows: int, size: Size, task: str = "both"
     ) -> None:
         mx = load_mxnet()
         self._symbol = scoring_symbol(inference)
         self._contexts = contexts
         self._task = task
-        self._shape = mx.io.DataDesc(IMAGE, (rows, *size, 3), np.uint8, layout="NHWC")
+        shape, kind = face_memory(size)
+        self._shape = mx.io.DataDesc(IMAGE, (rows, *shape), kind, layout="NHWC")
 
     def score(self, batches: Iterable[Batch], params: Mapping[str, npt.NDArray[Any]]) -> Scores:
         """Return the scores of ``params`` (named ``arg:...``, ``aux:...``) over ``batches``."""
@@ -33,11 +34,12 @@ class Scorer:
         module = self._bind(params)
         keeper = ScoreKeeper()
         for batch in batches:
-            module.forward(mx.io.DataBatch(data=[mx.nd.array(batch.data, dtype=np.uint8)]), is_train=False)
-            gender, age = (output.asnumpy()[: batch.valid] for output in module.get_outputs())
+            module.forward(mx.io.DataBatch(data=[mx.nd.array(batch.data, dtype=batch.data.dtype)]), is_train=False)
+            told = [output.asnumpy()[: batch.valid] for output in module.get_outputs()]
+            found = dict(zip(self._symbol.list_outputs(), told, strict=True))
             keeper.update(
-                gender_probability=None if self._task == "age" else gender,
-                age=None if self._task == "gender" else age,
+                gender_probability=None if self._task == "age" else found["gender_softmax_output"],
+                age=None if self._task == "gender" else found["age_output"],
                 labels=batch.known_labels[: batch.valid],
             )
         return keeper.compute()

@@ -17,16 +17,20 @@ from agegender.engine.commit import git_commit
 from agegender.engine.config import TrainConfig
 from agegender.engine.data import TrainingData, open_data
 from agegender.engine.keeper import CheckpointKeeper
-from agegender.engine.monitor import Monitor
+from agegender.engine.monitor import Monitor, Watch
 from agegender.engine.pretrained import start_from
 from agegender.engine.schedule import Schedule
 from agegender.engine.start import Start, find_start
 from agegender.engine.states import convert_states
 from agegender.engine.step import StepResult
+from agegender.engine.vectors import describe
 from agegender.engine.workers import Workers
+from agegender.errors import UsageError
 from agegender.graph import Graph, ModelInfo
+from agegender.graph.learned import learned_graph
+from agegender.input_shape import is_vector
 from agegender.metrics import Scores
-from agegender.pipeline import LoaderConfig
+from agegender.pipeline import LoaderConfig, SetInfo
 from agegender.pipeline.batch import Batch, known_width
 
 _log = logging.getLogger(__name__)
@@ -47,7 +51,7 @@ class Session:
     # What the place within an epoch depends on.
     setup: dict[str, Any]
     backbone: Backbone
-    # What is saved of the parameters: those of the heads that are learned, and all below.
+    # What is saved of the parameters: those that the inference graph needs.
     saved: frozenset[str]
 
     @property
@@ -84,8 +88,8 @@ class Session:
         averaged = self.module.averaged()
         return current if averaged is None else averaged
 
-    def monitor(self, epoch: int, *, first_batch: int) -> Monitor:
-        """Return the monitor of an epoch that begins with ``first_batch``."""
+    def monitor(self, epoch: int, *, first_batch: int, watch: Watch | None = None) -> Monitor:
+        """Return the monitor of an epoch that begins with ``first_batch``; ``watch`` sees each of its log lines."""
         return Monitor(
             epoch,
             first_batch=first_batch,
@@ -93,6 +97,7 @@ class Session:
             faces_per_step=self.data.train.batch_size * self.workers.count,
             task=self.config.task,
             add_up=self.workers.add_up,
+            watch=watch,
         )
 
     def describe(self) -> None:
@@ -112,6 +117,8 @@ class Session:
             config.end_epoch,
             self.keeper.prefix,
         )
+        if (vectors := describe(self.data.info)) is not None:
+            _log.info("%s", vectors)
         self.backbone.describe()
         for line in self.data.balance.table() if self.data.balance is not None else ():
             _log.info("%s", line)
@@ -122,6 +129,7 @@ def open_session(
     config: TrainConfig, augmentation: LoaderConfig, *, network_json: str, arguments: dict[str, Any]
 ) -> Iterator[Session]:
     """Make everything ready; see ``trainer.train`` for arguments and errors."""
+    network_json = learned_graph(network_json, config.task)
     with open_backend(config, network_json) as backend:
         workers = backend.workers
         data = open_data(config, backend.loader_config(augmentation), contexts=backend.contexts, workers=workers)
@@ -131,8 +139,9 @@ def open_session(
             start = find_start(config.checkpoint_prefix, resume=config.resume, setup=setup)
             backbone = find_backbone(network_json, config)
             module = _ready_module(config, augmentation, backend, data=data, start=start, backbone=backbone)
-            saved_json = learned_graph(network_json, config.task)
             info = start.info or _describe_model(config, augmentation, data, arguments)
+            if config.bins and info.age_bins != _age_bins(config):
+                raise UsageError(f"age_bins {config.age_bins}: this run was begun with others, {info.age_bins}")
             yield Session(
                 config=config,
                 backend=backend,
@@ -142,7 +151,7 @@ def open_session(
                 schedule=_schedule(config, data.train.batches_per_epoch),
                 keeper=CheckpointKeeper(
                     config.checkpoint_prefix,
-                    graph_json=saved_json,
+                    graph_json=network_json,
                     info=info,
                     save_every=config.save_every,
                     best_by=config.best_by,
@@ -150,17 +159,8 @@ def open_session(
                 start=start,
                 setup=setup,
                 backbone=backbone,
-                saved=frozenset(Graph.from_json(saved_json).parameters()),
+                saved=frozenset(Graph.from_json(network_json).parameters()),
             )
-
-
-def learned_graph(network_json: str, task: str) -> str:
-    """Return the graph without the outputs of a head that ``task`` does not learn: nobody shall read them."""
-    unlearned = {"age": ("gender_",), "gender": ("age_",)}.get(task, ())
-    if not unlearned:
-        return network_json
-    graph = Graph.from_json(network_json)
-    return graph.select([name for name in graph.outputs() if not name.startswith(unlearned)]).to_json()
 
 
 def _ready_module(
@@ -218,12 +218,14 @@ def _describe_model(
 ) -> ModelInfo:
     """Return what ``prefix.json`` says before the first checkpoint."""
     info = data.info
+    bins: dict[str, Any] = {"age_bins": _age_bins(config)} if config.bins else {}
     return ModelInfo(
+        **bins,
         network=config.network,
         arguments=arguments,
         head=str(config.head),
         task=config.task,
-        input={"shape": list(config.data_shape or ()), "colour": "RGB", "range": [0, 255]},
+        input=_input(config, info),
         template=info.template if info is not None else {},
         labels=data.label_order,
         best_by=config.best_by,
@@ -237,3 +239,15 @@ def _describe_model(
         git_commit=git_commit(),
         synthetic=info.synthetic if info is not None else False,
     )
+
+
+def _age_bins(config: TrainConfig) -> list[list[int]]:
+    return [list(ages) for ages in config.bins]
+
+
+def _input(config: TrainConfig, info: SetInfo | None) -> dict[str, Any]:
+    """Return what goes into the net: pictures, or the embeddings of which model."""
+    shape = list(config.data_shape or ())
+    if is_vector(tuple(shape)):
+        return {"shape": shape, "embedding": info.embedding if info is not None else {}}
+    return {"shape": shape, "colour": "RGB", "range": [0, 255]}

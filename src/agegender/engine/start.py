@@ -35,12 +35,17 @@ class Start:
 def with_recorded(config: TrainConfig) -> TrainConfig:
     """Return ``config`` with the ``backbone_lr`` that a resumed run was begun with where none is given, 1 by default.
 
-    Raises UsageError where a run with a frozen backbone is to go on with a moving one, or the other way round: the
-    optimizer has no state of what did not move.
+    Raises UsageError where a run with a frozen backbone is to go on with a moving one, or the other way round (the
+    optimizer has no state of what did not move), and where it is to go on with another task.
     """
     info = read_info(config.checkpoint_prefix) if config.resume else None
     if info is None or info.last is None:
         return config if config.backbone_lr is not None else replace(config, backbone_lr=1.0)
+    if config.task != info.task:
+        raise UsageError(
+            f"task {config.task!r}: this run was begun with {info.task!r}, and what it learns stays so to its end; "
+            f"begin another with --pretrained {config.checkpoint_prefix},{info.last} and another --prefix"
+        )
     stated = info.config.get("backbone_lr")
     begun = 1.0 if stated is None else float(stated)
     if config.backbone_lr is None:

@@ -24,6 +24,7 @@ from agegender.errors import DeviceError, UsageError
 from agegender.executor.torch_graph import GraphModule
 from agegender.executor.torch_runtime import load_torch, torch_devices
 from agegender.graph import Graph
+from agegender.input_shape import Size
 from agegender.metrics import ScoreKeeper, Scores
 from agegender.pipeline.batch import Batch
 from agegender.pipeline.config import LoaderConfig
@@ -60,7 +61,7 @@ class TorchBackend:
         return augmentation if self._device.type == "cpu" else left_to_the_loader(augmentation)
 
     def trainable(
-        self, augmentation: LoaderConfig, *, rows: int, size: tuple[int, int], label_width: int = 2
+        self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2
     ) -> TorchTraining:
         """Return the network with its losses on this process's device."""
         on_device = DeviceAugmenter(augmentation, seed=self._config.seed) if self._device.type != "cpu" else None
@@ -76,7 +77,7 @@ class TorchBackend:
             augment=on_device,
         )
 
-    def scorer(self, *, rows: int, size: tuple[int, int]) -> TorchScorer:
+    def scorer(self, *, rows: int, size: Size) -> TorchScorer:
         """Return a scorer on the same device."""
         return TorchScorer(self._graph, device=self._device, task=self._config.task)
 
@@ -93,7 +94,7 @@ class TorchScorer:
 
     def __init__(self, graph: Graph, *, device: torch.device, task: str = "both") -> None:
         self._task = task
-        self._graph = graph.select([GENDER, AGE])
+        self._graph = graph.select({"age": [AGE], "gender": [GENDER]}.get(task, [GENDER, AGE]))
         self._device = device
 
     @torch.inference_mode()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 
+from agegender.age_bins import Bins, limits
 from agegender.engine.config import TrainConfig
 from agegender.engine.losses import AGE_SIGMA, EXPECTATION_WEIGHT, MEAN_WEIGHT, MSE_UNIT, VARIANCE_WEIGHT
 from agegender.errors import UsageError
@@ -101,6 +102,8 @@ def _age_loss(outputs: Mapping[str, Tensor], age: Ages, config: TrainConfig) -> 
     if config.age_loss == "mse":
         return (off / MSE_UNIT).square()
     log_probability = F.log_softmax(outputs[AGE_LOGITS].float(), dim=1)
+    if config.bins:
+        return _cross_entropy(log_probability, _bin(age, config.bins), config.label_smoothing)
     if config.age_loss == "ce":
         return _age_cross_entropy(log_probability, age, config.label_smoothing)
     if config.age_loss == "meanvar":
@@ -115,6 +118,13 @@ def _cross_entropy(log_probability: Tensor, label: Tensor, smoothing: float) -> 
     if smoothing:
         loss = (1 - smoothing) * loss - smoothing * log_probability.mean(dim=1)
     return loss
+
+
+def _bin(age: Ages, bins: Bins) -> Tensor:
+    """Return the number (n,) of the bin that each age is in or nearest to, of a labelled bin that of its middle."""
+    years = age.low if age.exact else (age.low + age.high) / 2
+    # Compared with numbers, not with a tensor, which would have to be sent to the device at every step.
+    return torch.stack([years > limit for limit in limits(bins)]).sum(dim=0)
 
 
 def _age_cross_entropy(log_probability: Tensor, age: Ages, smoothing: float) -> Tensor:

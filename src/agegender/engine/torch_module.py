@@ -25,14 +25,16 @@ from agegender.errors import CheckpointError
 from agegender.executor.torch_graph import GraphModule
 from agegender.executor.torch_shapes import parameter_shapes
 from agegender.graph import Graph
+from agegender.input_shape import Size, face_memory
 from agegender.pipeline.batch import Batch
 
 Arrays = dict[str, npt.NDArray[Any]]
 Augment = Callable[[torch.Tensor, Batch], torch.Tensor]
+LOSS = "loss"
 
 
 class TorchTraining:
-    """A network with its losses on one device, for batches of faces of ``size`` (height, width).
+    """A network with its losses on one device, for batches of faces of ``size`` (see ``Batch``).
 
     With several ``workers`` gradients are averaged by DistributedDataParallel over the default process group.
     ``autocast`` computes in bf16 where that is safe; parameters stay float32. ``augment`` changes images on the device.
@@ -46,7 +48,7 @@ class TorchTraining:
         *,
         device: torch.device,
         workers: Workers,
-        size: tuple[int, int],
+        size: Size,
         autocast: bool,
         augment: Augment | None = None,
         backbone: Backbone | None = None,
@@ -55,7 +57,8 @@ class TorchTraining:
         inner = {f"{node.name}_output" for node in graph.nodes if not node.is_variable}
         wanted = needed_outputs(config, inner)
         # All parameters of the graph, so that what is saved is complete; the losses read some nodes besides.
-        self._graph = graph.select(list(dict.fromkeys([*graph.outputs(), GENDER, AGE, *wanted])))
+        self._watched = [name for name in (GENDER, AGE) if name in inner]
+        self._graph = graph.select(list(dict.fromkeys([*graph.outputs(), *self._watched, *wanted])))
         reached = set(graph.select(wanted).arguments())
         self._frozen = {name for name in self._graph.arguments() if name not in reached} | set(backbone.frozen)
         self._rates, self._still = backbone.rates, {f"aux:{name}" for name in backbone.still}
@@ -64,7 +67,8 @@ class TorchTraining:
         self._workers = workers
         self._autocast = autocast
         self._augment = augment
-        self._shapes = parameter_shapes(self._graph, (3, *size))
+        height, width, channels = face_memory(size)[0]
+        self._shapes = parameter_shapes(self._graph, (channels, height, width))
         self._draws = "Dropout" in self._graph.operators()
         self._average: MovingAverage | None = None
         self._optimizer: Optimizer | None = None
@@ -111,7 +115,7 @@ class TorchTraining:
         self.step_count += 1
         if self._average is not None:
             self._average.update(self._tensors(), step=self.step_count)
-        read = _fetch([terms, outputs[GENDER], outputs[AGE]], device=self._device)
+        read = _fetch({LOSS: terms, **{name: outputs[name] for name in self._watched}}, device=self._device)
         return StepResult(read, labels, batch.keys.copy())
 
     def settle(self) -> None:
@@ -206,14 +210,14 @@ def _is_state(name: str) -> bool:
     return name.startswith("aux:")
 
 
-def _fetch(tensors: list[torch.Tensor], *, device: torch.device) -> Callable[[], Results]:
+def _fetch(tensors: Mapping[str, torch.Tensor], *, device: torch.device) -> Callable[[], Results]:
     """Start to copy results to the processor; what is returned waits for them alone, not for later steps."""
-    detached = [tensor.detach().float() for tensor in tensors]
+    detached = {name: tensor.detach().float() for name, tensor in tensors.items()}
     if device.type != "cuda":
         return partial(_arrays, detached)
-    copies = [torch.empty(tensor.shape, pin_memory=True) for tensor in detached]
-    for copy, tensor in zip(copies, detached, strict=True):
-        copy.copy_(tensor, non_blocking=True)
+    copies = {name: torch.empty(tensor.shape, pin_memory=True) for name, tensor in detached.items()}
+    for name, tensor in detached.items():
+        copies[name].copy_(tensor, non_blocking=True)
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record()
 
@@ -224,6 +228,6 @@ def _fetch(tensors: list[torch.Tensor], *, device: torch.device) -> Callable[[],
     return read
 
 
-def _arrays(tensors: list[torch.Tensor]) -> Results:
-    loss, gender, age = (tensor.numpy() for tensor in tensors)
-    return loss, gender, age
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> Results:
+    found = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return found[LOSS], found.get(GENDER), found.get(AGE)

@@ -16,9 +16,12 @@ from agegender.config import as_json
 from agegender.engine.config import TrainConfig
 from agegender.engine.interruption import Interruption
 from agegender.engine.monitor import Monitor, shown
+from agegender.engine.recorder import Recorder
 from agegender.engine.run_folder import RunFolder
 from agegender.engine.session import Session, open_session
 from agegender.engine.start import place, with_recorded
+from agegender.engine.statistics import Waiting
+from agegender.engine.vectors import without_pictures
 from agegender.files import write_text
 from agegender.metrics import Scores
 from agegender.pipeline import BalanceEffect, LoaderConfig
@@ -64,17 +67,20 @@ def train(
     DataError, CheckpointError as their messages say, TrainingError for a loss that is not finite.
     """
     config = with_recorded(config)
+    augmentation = without_pictures(augmentation, config)
     with open_session(config, augmentation, network_json=network_json, arguments=arguments or {}) as session:
         folder = RunFolder(config.checkpoint_prefix, active=session.workers.first)
         earlier = None if session.start.info else folder.set_aside()
         with folder:
             if earlier is not None:
                 _log.info("the run that was here is now in %s", earlier)
-            folder.write_config({**as_json(config), **as_json(augmentation)})
+            flags = {**as_json(config), **as_json(augmentation)}
+            folder.write_config(flags)
             folder.read_history(session.start.epoch)
             session.describe()
             _note_balance(session, folder, draw_balance)
-            return _Fit(session, folder, draw).run()
+            with Recorder(session, folder.path, config=flags) as recorder:
+                return _Fit(session, folder, draw, recorder).run()
 
 
 def _note_balance(session: Session, folder: RunFolder, draw: DrawBalance | None) -> None:
@@ -88,7 +94,8 @@ def _note_balance(session: Session, folder: RunFolder, draw: DrawBalance | None)
 
 
 class _Fit:
-    def __init__(self, session: Session, folder: RunFolder, draw: Draw | None) -> None:
+    def __init__(self, session: Session, folder: RunFolder, draw: Draw | None, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._session = session
         self._config = session.config
         self._folder = folder
@@ -101,8 +108,9 @@ class _Fit:
         with Interruption(saves=session.workers.alone or session.workers.talk) as stop:
             for epoch in range(start.epoch, config.end_epoch):
                 done = start.batch if epoch == start.epoch else 0
-                monitor = session.monitor(epoch, first_batch=done)
-                for batch in session.data.train.epoch(epoch, start_batch=done):
+                watch, waiting = self._recorder.watch(epoch=epoch, done=done), Waiting()
+                monitor = session.monitor(epoch, first_batch=done, watch=watch)
+                for batch in waiting.over(session.data.train.epoch(epoch, start_batch=done)):
                     monitor.add(session.step(batch, epoch=epoch, number=done))
                     done += 1
                     if self._stops(stop, done):
@@ -111,13 +119,23 @@ class _Fit:
                 session.module.settle()
                 if done < batches:
                     self._save(epoch, done)
-                    return self._result(interrupted=True)
-                scores = session.validate(epoch)
-                self._note(epoch, monitor, scores)
-                self._save(epoch + 1, 0, scores)
+                    return self._result(left_at=(epoch, done))
+                self._validate(epoch, monitor, waited=waiting.seconds)
                 if self._all_agree(stop) and epoch + 1 < config.end_epoch:
-                    return self._result(interrupted=True)
-        return self._result(interrupted=False)
+                    return self._result(left_at=(epoch + 1, 0))
+        return self._result(left_at=None)
+
+    def _validate(self, epoch: int, monitor: Monitor, *, waited: float) -> None:
+        """Score a finished epoch, write down what it brought, and save it."""
+        began = time.perf_counter()
+        scores = self._session.validate(epoch)
+        seconds = time.perf_counter() - began
+        known = partial(shown, task=self._config.task)
+        trained, validated = known(monitor.scores()), None if scores is None else known(scores)
+        self._note(epoch, monitor, trained, validated)
+        self._recorder.note(epoch, monitor, trained=trained, validated=validated, waited=waited, val_seconds=seconds)
+        self._save(epoch + 1, 0, scores)
+        self._recorder.name_best()
 
     def _stops(self, stop: Interruption, done: int) -> bool:
         """Tell whether to stop after ``done`` batches; several workers only ask each other now and then."""
@@ -152,20 +170,20 @@ class _Fit:
             scores=scores,
         )
 
-    def _note(self, epoch: int, monitor: Monitor, scores: Scores | None) -> None:
+    def _note(
+        self, epoch: int, monitor: Monitor, trained: dict[str, float], validated: dict[str, float] | None
+    ) -> None:
         """Log a finished epoch, add it to the history, draw."""
-        trained, known = monitor.scores(), partial(shown, task=self._config.task)
         row = {"epoch": float(epoch + 1), "lr": self._session.schedule.at(epoch, 0), "train_loss": monitor.loss}
-        row |= {f"train_{name}": value for name, value in known(trained).items()}
+        row |= {f"train_{name}": value for name, value in trained.items()}
         _log.info("Epoch[%d] Train-loss=%.6f", epoch, monitor.loss)
-        for name, value in known(trained).items():
+        for name, value in trained.items():
             _log.info("Epoch[%d] Train-%s=%.6f", epoch, name, value)
         _log.info("Epoch[%d] Time cost=%.3f", epoch, monitor.seconds)
-        validated = dict.fromkeys(known(trained), float("nan")) if scores is None else known(scores)
-        for name, value in validated.items():
-            if scores is not None:
-                _log.info("Epoch[%d] Validation-%s=%.6f", epoch, name, value)
-            row[f"val_{name}"] = value
+        for name, value in (validated or {}).items():
+            _log.info("Epoch[%d] Validation-%s=%.6f", epoch, name, value)
+        # The same columns in every row.
+        row |= {f"val_{name}": value for name, value in (validated or dict.fromkeys(trained, float("nan"))).items()}
         self._folder.add_history(row | {"samples_per_second": monitor.speed, "seconds": monitor.seconds})
         if time.monotonic() - self._drawn > _DRAW_EVERY:
             self._draw_curves()
@@ -175,14 +193,16 @@ class _Fit:
         if self._draw is not None and self._session.workers.first and self._folder.history:
             self._draw(self._folder.history, self._folder.path / "curves.png")
 
-    def _result(self, *, interrupted: bool) -> TrainResult:
+    def _result(self, *, left_at: tuple[int, int] | None) -> TrainResult:
+        """Close the run, through or ``left_at`` an epoch and a batch (from 0), and return how it ended."""
         self._draw_curves()
+        self._recorder.end(left_at=left_at)
         info = self._session.keeper.info
         return TrainResult(
             prefix=self._session.keeper.prefix,
             last=info.last,
             best=info.best,
             figures=info.metrics.get(str(info.best), {}),
-            interrupted=interrupted,
+            interrupted=left_at is not None,
             skipped=self._session.data.train.skipped,
         )

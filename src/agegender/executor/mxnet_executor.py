@@ -70,7 +70,7 @@ class MXNetExecutor:
         # Every device gets its part before the first result is waited for.
         try:
             pending = [device.start(part) for device, part in zip(devices, parts, strict=True)]
-            results = [[array.asnumpy()[:count] for array in arrays] for arrays, count in pending]
+            results = [[array.asnumpy()[: _rows(array, *counts)] for array in arrays] for arrays, counts in pending]
         except load_mxnet().MXNetError as error:
             # The engine computes in the background; what went wrong there (memory, mostly) comes up here.
             raise DeviceError(f"MXNet can't run a batch of shape {data.shape}: {_first_line(error)}") from error
@@ -111,8 +111,8 @@ class _Device:
         self._aux = {name: nd.array(array, ctx=context, dtype=array.dtype) for name, array in aux.items()}
         self._bound: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
-    def start(self, data: npt.NDArray[np.float32]) -> tuple[list[Any], int]:
-        """Begin to compute; return the outputs (of which the first rows count) and how many rows that are."""
+    def start(self, data: npt.NDArray[np.float32]) -> tuple[list[Any], tuple[int, int]]:
+        """Begin to compute; return the outputs, and how many images count (the first ones) of how many."""
         executor = self._executor(data.shape)
         held = executor.arg_dict[self._input]
         if len(data) < held.shape[0]:
@@ -120,7 +120,7 @@ class _Device:
             held[:] = np.concatenate([data, padding])
         else:
             held[:] = data
-        return executor.forward(is_train=False), len(data)
+        return executor.forward(is_train=False), (len(data), held.shape[0])
 
     def _executor(self, shape: tuple[int, ...]) -> Any:
         fitting = [
@@ -141,6 +141,12 @@ class _Device:
 
     def _pixels(self) -> int:
         return sum(shape[0] * math.prod(shape[2:]) for shape in self._bound)
+
+
+def _rows(array: Any, count: int, bound: int) -> int:
+    """Return how many rows of an output belong to the first ``count`` of ``bound`` images; each may have several."""
+    rows = int(array.shape[0])
+    return rows if rows % bound else rows // bound * count
 
 
 def _parameters(

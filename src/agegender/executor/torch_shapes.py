@@ -13,7 +13,7 @@ from agegender.executor.attributes import Attributes
 from agegender.executor.operator_names import ELEMENTWISE
 from agegender.executor.parameter_rules import Shape, Wanted, is_prelu, wanted_shapes
 from agegender.executor.torch_ops import build_operators
-from agegender.graph.node import Node
+from agegender.graph.node import Entry, Node
 from agegender.graph.symbol import Graph
 
 
@@ -30,6 +30,22 @@ def parameter_shapes(
     numbers. Raises GraphError where the graph can't take such images, and for a parameter whose shape nothing tells.
     """
     return _Inference(graph, given or {}).run((1, *image), graph.input_name() if input_name is None else input_name)
+
+
+def value_shapes(
+    graph: Graph,
+    image: Sequence[int],
+    *,
+    input_name: str | None = None,
+    given: Mapping[str, Shape] | None = None,
+) -> dict[Entry, Shape]:
+    """Return the shapes of all values of a pass over one image, parameters included, by (position of node, output).
+
+    Arguments and errors are those of ``parameter_shapes``.
+    """
+    inference = _Inference(graph, given or {})
+    inference.run((1, *image), graph.input_name() if input_name is None else input_name)
+    return inference.shapes()
 
 
 class _Inference:
@@ -71,6 +87,10 @@ class _Inference:
                 self._values[position, index] = result.to("meta")
         names = [name for name in self._graph.arguments() if name != input_name] + self._graph.aux()
         return {self._keys[name]: self._found[self._keys[name]] for name in names if self._keys[name] in self._found}
+
+    def shapes(self) -> dict[Entry, Shape]:
+        """Return the shapes of what the pass has met."""
+        return {entry: tuple(value.shape) for entry, value in self._values.items()}
 
     def _inputs(self, node: Node) -> list[Tensor]:
         known = [self._values.get(entry) for entry in node.inputs]

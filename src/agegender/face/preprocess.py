@@ -73,10 +73,10 @@ class InputSpec:
         return self.mean == (0, 0, 0) and self.scale == (1, 1, 1)
 
 
-def to_input(crops: npt.NDArray[np.uint8], spec: InputSpec | None = None) -> npt.NDArray[np.float32]:
+def to_input(crops: npt.NDArray[Any], spec: InputSpec | None = None) -> npt.NDArray[np.float32]:
     """Return ``crops`` (n, h, w, 3) uint8 RGB as float32 (n, 3, h, w) the way ``spec`` wants them.
 
-    Without one they stay RGB, 0..255: our graphs normalise inside.
+    Without one they stay RGB, 0..255: our graphs normalise inside. Embeddings (n, 1, 1, d) become (n, d, 1, 1).
     """
     if spec is not None and spec.colour == "BGR":
         crops = crops[..., ::-1]

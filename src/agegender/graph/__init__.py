@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agegender.graph.builtin import builtin_json, builtin_names
+from agegender.graph.builtin import builtin_defaults, builtin_json, builtin_names
 from agegender.graph.checkpoint import (
     Checkpoint,
     ModelInfo,
@@ -28,6 +28,7 @@ __all__ = [
     "ModelOrigin",
     "ModelRef",
     "Node",
+    "builtin_defaults",
     "builtin_json",
     "builtin_names",
     "find_model",

@@ -21,7 +21,8 @@ class ModelInfo:
     """The fields of ``prefix.json``. ``extra`` keeps what a later version added, so that rewriting loses nothing."""
 
     format: int = FORMAT
-    # What was built: name, arguments of the builder, head (dex or ssr), what it was trained for (both, age, gender).
+    # What was built: name, arguments of the builder, head (dex, ssr, reg, bins), and what it was trained for (both, age,
+    # gender).
     network: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     head: str = "dex"
@@ -34,7 +35,8 @@ class ModelInfo:
     labels: str = "gender,age"
     # How to read outputs that are not ours (agegender.readout); empty: ours, by head and task.
     readout: dict[str, Any] = field(default_factory=dict)
-    age_bins: list[float] = field(default_factory=lambda: [float(age) for age in range(101)])
+    # What the columns of age_softmax stand for: years, or for head bins [first, last] year of each.
+    age_bins: list[Any] = field(default_factory=lambda: [float(age) for age in range(101)])
     # Epochs by name, what makes one best, and the scores on val by epoch.
     best: int | None = None
     last: int | None = None

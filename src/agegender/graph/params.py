@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -90,6 +90,15 @@ def save_params(path: Path | str, params: Mapping[str, npt.NDArray[Any]]) -> Non
         for name in params:
             encoded = name.encode()
             file.write(struct.pack("<Q", len(encoded)) + encoded)
+
+
+def params_size(shapes: Mapping[str, Sequence[int]]) -> int:
+    """Return how many bytes ``save_params`` writes for float32 arrays of these names and shapes."""
+    total = struct.calcsize("<QQQ") + struct.calcsize("<Q")
+    for name, shape in shapes.items():
+        header = struct.calcsize("<Iii") + struct.calcsize(f"<{len(shape)}q") + struct.calcsize("<iii")
+        total += header + 4 * math.prod(shape) + struct.calcsize("<Q") + len(name.encode())
+    return total
 
 
 def _write_array(file: BinaryIO, name: str, array: npt.NDArray[Any]) -> None:

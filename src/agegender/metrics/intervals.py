@@ -44,6 +44,31 @@ def bootstrap_sums(
     return np.concatenate(parts)
 
 
+def mean_intervals(
+    values: npt.ArrayLike,
+    known: npt.ArrayLike,
+    *,
+    clusters: npt.ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[tuple[float, float] | None]:
+    """Return the 95% interval of the mean of each column of ``values`` (n, k) over the rows that are ``known`` (n, k).
+
+    The same rows, or whole ``clusters`` (n,) of them, are drawn for all columns. None where fewer than two rows are
+    known, or a known value is no number. Raises ValueError where the shapes differ.
+    """
+    table, counted = np.asarray(values, np.float64), np.asarray(known, bool)
+    if table.shape != counted.shape or table.ndim != 2:
+        raise ValueError(f"values of shape {table.shape} and known of shape {counted.shape} are not one (n, k)")
+    both = np.concatenate([np.where(counted, table, 0), counted], axis=1)
+    sums, seen = np.split(bootstrap_sums(both, clusters=clusters, resamples=resamples, seed=seed), 2, axis=1)
+    drawn = np.divide(sums, seen, out=np.full(sums.shape, np.nan), where=seen > 0)
+    return [
+        percentile_interval(column) if count > 1 else None
+        for column, count in zip(drawn.T, counted.sum(axis=0), strict=True)
+    ]
+
+
 def bootstrap_weights(
     count: int, *, clusters: npt.ArrayLike | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Iterator[Floats]:

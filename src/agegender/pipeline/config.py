@@ -67,7 +67,7 @@ class LoaderConfig:
 
 
 # How often a face comes in an epoch, by its age: ``sampling.age_shares``.
-BALANCES = ("none", "age", "over", "under")
+BALANCES = ("none", "age", "over", "under", "group", "cell")
 
 # Nothing random: what scoring uses.
 PLAIN = LoaderConfig(rand_mirror=False)

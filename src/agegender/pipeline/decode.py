@@ -10,6 +10,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from agegender.errors import ImageError
+from agegender.npy import NPY_MAGIC
 
 JPEG_START = b"\xff\xd8"
 # A record holds a crop. A header that claims more than this is damaged, and would cost gigabytes.
@@ -75,6 +76,8 @@ class Decoder:
 def _decode_other(body: bytes | memoryview) -> Image:
     if len(body) == 0:
         raise ImageError("empty body")
+    if body[: len(NPY_MAGIC)] == NPY_MAGIC:
+        raise ImageError("the body is an embedding, no image")
     try:
         # Orientation is ignored, as the JPEG path does: a crop is stored upright.
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

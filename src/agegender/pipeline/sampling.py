@@ -1,14 +1,15 @@
-"""Orders other than every record once: balanced over ages, and what that does to a set."""
+"""Orders other than every record once: balanced over ages and groups, and what that does to a set."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from agegender.labels import AGE_CLASSES, MAX_AGE
+from agegender.labels import AGE_CLASSES, FEMALE, MALE, MAX_AGE
 from agegender.pipeline.randomness import generator
 
 # Ages within a few years count as one another's company: an age with two photos among well-filled neighbours is not
@@ -30,37 +31,97 @@ def age_weights(labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if not known.any():
         return weights
     whole = np.clip(ages[known], 0, MAX_AGE).astype(np.int64)
-    years = np.arange(AGE_CLASSES)
-    kernel = np.exp(-0.5 * ((years[:, None] - years) / SMOOTHING_YEARS) ** 2)
-    density = (kernel / kernel.sum(axis=0)) @ np.bincount(whole, minlength=AGE_CLASSES)
-    inverse = 1 / np.sqrt(density[whole])
+    inverse = 1 / np.sqrt(_density(whole)[whole])
     inverse = np.minimum(inverse, inverse.min() * LARGEST_RATIO)
     weights[known] = inverse / inverse.mean()
     return weights
 
 
-def age_shares(labels: npt.ArrayLike, *, balance: str) -> npt.NDArray[np.float64]:
+def group_weights(labels: npt.ArrayLike, groups: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return (n,) weights of mean 1 that bring both genders equally often at every age, and rare groups more often.
+
+    The inverse of how common a gender is among faces of about that age (smoothed as in ``age_weights``), times the
+    inverse square root of how common the group is. Ages come as often as before. Faces of unknown gender or age, or of
+    no group (""), weigh 1. Raises ValueError where no face has all three.
+    """
+    table = np.asarray(labels, np.float64)
+    names = np.asarray(groups, str)
+    known = (table[:, 0] >= 0) & (table[:, 1] >= 0) & (names != "")
+    if not known.any():
+        raise ValueError("no face has a gender, an age and a group")
+    genders = table[known, 0].astype(np.int64)
+    years = np.clip(table[known, 1], 0, MAX_AGE).astype(np.int64)
+    densities = np.stack([_density(years[genders == gender]) for gender in (FEMALE, MALE)])
+    share = densities / densities.sum(axis=0)
+    _, group, counts = np.unique(names[known], return_inverse=True, return_counts=True)
+    raw = 1 / share[genders, years] / np.sqrt(counts[group])
+    raw = np.minimum(raw, raw.min() * LARGEST_RATIO)
+    weights = np.ones(len(table))
+    # As often as before at each age: what is balanced here is not to shift the estimated ages.
+    weights[known] = raw * (_density(years) / _density(years, raw))[years]
+    weights[known] /= weights[known].mean()
+    return weights
+
+
+def _density(years: npt.NDArray[np.int64], weights: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
+    """Return (101,) how many of ``years`` (n,), each counted ``weights`` times, are about each age."""
+    ages = np.arange(AGE_CLASSES)
+    kernel = np.exp(-0.5 * ((ages[:, None] - ages) / SMOOTHING_YEARS) ** 2)
+    counts = np.bincount(years, weights, minlength=AGE_CLASSES)
+    return np.asarray((kernel / kernel.sum(axis=0)) @ counts, np.float64)
+
+
+def cell_weights(labels: npt.ArrayLike, groups: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return (n,) weights of mean 1 that make rare cells of gender x group come more often, beside rare ages.
+
+    The weight of the age (``age_weights``) times the inverse square root of how many faces a cell has; faces of unknown
+    gender or of no group ("") have the weight of their age alone. Raises ValueError where no face has both.
+    """
+    genders = np.asarray(labels, np.float64)[:, 0]
+    names = np.asarray(groups, str)
+    known = (genders >= 0) & (names != "")
+    if not known.any():
+        raise ValueError("no face has a gender and a group")
+    cells = np.stack([genders[known].astype(str), names[known]])
+    _, cell, counts = np.unique(cells, axis=1, return_inverse=True, return_counts=True)
+    inverse = 1 / np.sqrt(counts[cell.reshape(-1)])
+    inverse = np.minimum(inverse, inverse.min() * LARGEST_RATIO)
+    weights = age_weights(labels)
+    weights[known] *= inverse / inverse.mean()
+    weights = np.minimum(weights, weights.min() * LARGEST_RATIO)
+    return np.asarray(weights / weights.mean(), np.float64)
+
+
+def age_shares(labels: npt.ArrayLike, *, balance: str, groups: Sequence[str] = ()) -> npt.NDArray[np.float64]:
     """Return (n,) how often each record comes in an epoch, on average.
 
     ``age``: its weight (``age_weights``), 1 on average. ``over`` is the half of it that repeats: at least 1; ``under``
-    the half that leaves out: at most 1. Unknown ages come once each, whatever the way.
+    the half that leaves out: at most 1. Unknown ages come once each, whatever the way. ``group`` balances genders and
+    ``groups``, one per record, instead (``group_weights``), ``cell`` them and the ages (``cell_weights``).
     """
+    if balance == "group":
+        return group_weights(labels, groups)
+    if balance == "cell":
+        return cell_weights(labels, groups)
     weights = age_weights(labels)
     if balance == "over":
         return np.maximum(weights, 1)
     return np.minimum(weights, 1) if balance == "under" else weights
 
 
-def balance_by_age(labels: npt.ArrayLike, seed: int, epoch: int, *, balance: str = "age") -> npt.NDArray[np.int64]:
+def balance_by_age(
+    labels: npt.ArrayLike, seed: int, epoch: int, *, balance: str = "age", groups: Sequence[str] = ()
+) -> npt.NDArray[np.int64]:
     """Return positions for one epoch in which rare ages come more often, sorted; the loader shuffles them.
 
-    ``balance`` is age (n positions), over (at least n: every record comes) or under (at most n: none comes twice);
-    every epoch has equally many. Systematic resampling: a record of share s (``age_shares``) comes floor(s) or ceil(s)
-    times, which of the two depends on (seed, epoch) alone. Raises ValueError without labels.
+    ``balance`` is age, group or cell (n positions), over (at least n: every record comes) or under (at most n: none
+    comes twice); every epoch has equally many. ``groups`` has the group of each record, for group and cell. Systematic
+    resampling: a record of share s (``age_shares``) comes floor(s) or ceil(s) times, which of the two depends on (seed,
+    epoch) alone. Raises ValueError without labels, and for group and cell without groups.
     """
-    weights = age_shares(labels, balance=balance)
-    if len(weights) == 0:
+    if len(np.asarray(labels)) == 0:
         raise ValueError("there are no labels to balance")
+    weights = age_shares(labels, balance=balance, groups=groups)
     count = _epoch_length(weights, balance=balance)
     # Records trade places each epoch, or the same neighbours would always share one draw.
     rng = generator(seed=seed, epoch=epoch)
@@ -72,7 +133,7 @@ def balance_by_age(labels: npt.ArrayLike, seed: int, epoch: int, *, balance: str
 
 def _epoch_length(shares: npt.NDArray[np.float64], *, balance: str) -> int:
     """Return how many faces an epoch has; rounded so that no record is missed by over, or comes twice by under."""
-    if balance == "age":
+    if balance in ("age", "group", "cell"):
         return len(shares)
     total = float(shares.sum())
     whole = round(total)
@@ -115,9 +176,9 @@ class BalanceEffect:
         return self.before, self.after
 
 
-def balance_effect(labels: npt.ArrayLike, *, balance: str, seed: int = 0) -> BalanceEffect:
+def balance_effect(labels: npt.ArrayLike, *, balance: str, seed: int = 0, groups: Sequence[str] = ()) -> BalanceEffect:
     """Count the ages of ``labels`` (n, 2 or more) before, and in the first epoch after balancing."""
     ages = np.asarray(labels, np.float64)[:, 1]
     years = np.where(ages >= 0, np.clip(ages, 0, MAX_AGE), AGE_CLASSES).astype(np.int64)
-    drawn = years[balance_by_age(labels, seed, 0, balance=balance)]
+    drawn = years[balance_by_age(labels, seed, 0, balance=balance, groups=groups)]
     return BalanceEffect(balance, *(np.bincount(part, minlength=AGE_CLASSES + 1) for part in (years, drawn)))

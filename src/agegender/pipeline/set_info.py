@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from agegender.errors import DataError
 from agegender.recordio.shards import set_json
 
 FORMAT = 1
+PICTURES, VECTORS = "jpeg", "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class SetInfo:
     """The parts of ``train.json`` that training and scoring need.
 
     ``template`` is ``{"name", "points", "size"}`` of the crop the faces are in; ``labels`` names the label columns;
-    ``body`` is ``jpeg`` or ``float32``; ``sha256`` has a digest per file name; ``raw`` is the whole JSON.
+    ``body`` is ``jpeg`` or ``float32`` (embeddings), and ``embedding`` then says which (``docs/formats.md``); else that
+    is empty. ``sha256`` has a digest per file name; ``raw`` is the whole JSON.
     """
 
     path: Path
@@ -30,6 +32,18 @@ class SetInfo:
     sha256: dict[str, str]
     synthetic: bool
     raw: dict[str, Any]
+    embedding: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int | None:
+        """How many numbers an embedding has; None where the records hold pictures."""
+        return int(self.embedding["size"]) if self.body == VECTORS else None
+
+    def pictures(self) -> SetInfo:
+        """Return itself. Raises DataError where the records hold no pictures."""
+        if self.body != PICTURES:
+            raise DataError(f"{self.path}: the records hold embeddings ({self.body}), not pictures")
+        return self
 
 
 def read_set_info(records: Path | str) -> SetInfo | None:
@@ -58,8 +72,19 @@ def read_set_info(records: Path | str) -> SetInfo | None:
             sha256=dict(raw.get("sha256", {})),
             synthetic=bool(raw.get("synthetic", False)),
             raw=raw,
+            embedding=_embedding(raw),
         )
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]!r} is missing") from None
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: not readable as a set description ({error})") from None
+
+
+def _embedding(raw: dict[str, Any]) -> dict[str, Any]:
+    if raw.get("body", PICTURES) != VECTORS:
+        return {}
+    embedding = dict(raw["embedding"])
+    size = embedding["size"]
+    if type(size) is not int or size < 1:
+        raise ValueError(f"embedding.size is {size!r}, not a whole number of 1 or more")
+    return embedding

@@ -1,4 +1,4 @@
-"""Checks of what a record holds: its image header, its labels, its JPEG."""
+"""Checks of what a record holds: its image header, its labels, its JPEG or embedding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agegender.errors import RecordError
+from agegender.errors import DataError, RecordError
 from agegender.labels import MAX_AGE, UNKNOWN
+from agegender.npy import read_vector
 from agegender.recordio.layout import Payload, unpack
 
 # Says what is wrong with a record's body, None when nothing is.
@@ -31,6 +32,19 @@ def jpeg_problem(body: memoryview) -> str | None:
     if _JPEG_END not in bytes(body[-_JPEG_TAIL:]):
         return "its JPEG has no end marker: cut off"
     return None
+
+
+def vector_check(width: int | None) -> BodyCheck:
+    """Return what looks at the embedding in a body, of ``width`` numbers; None for any number of them."""
+
+    def check(body: memoryview) -> str | None:
+        try:
+            read_vector(body, width)
+        except DataError as error:
+            return f"its body is no embedding: {error}"
+        return None
+
+    return check
 
 
 def payload_problem(payload: Payload, check: BodyCheck | None, *, label_order: str | None) -> str | None:

@@ -133,7 +133,7 @@ class Analyzer:
         jobs = [Job(data, wanted, deadline) for data in pictures]
         with self._change:
             if self._inside + len(jobs) > self._config.queue:
-                raise self._full()
+                raise self.full(self._inside)
             self._inside += len(jobs)
             self._searched += len(jobs)
             self._jobs += jobs
@@ -147,7 +147,7 @@ class Analyzer:
         if len(self._crashes) == len(self._threads) or self._batcher.problem is not None:
             raise RefusedError(503, "broken", "the service has lost its worker threads and has to be started again")
         if self._inside + count > self._config.queue:
-            raise self._full()
+            raise self.full(self._inside)
 
     @property
     def inside(self) -> int:
@@ -182,12 +182,13 @@ class Analyzer:
             thread.join(_LAST_WAIT)
         self._batcher.stop(_LAST_WAIT)
 
-    def _full(self) -> RefusedError:
-        seconds = math.ceil(self._usual_seconds * self._inside / max(1, len(self._threads)))
+    def full(self, waiting: int) -> RefusedError:
+        """Return the refusal where ``waiting`` photos are before: it says when to come again."""
+        seconds = math.ceil(self._usual_seconds * waiting / max(1, len(self._threads)))
         return RefusedError(
             429,
             "queue_full",
-            f"the queue is full ({self._inside} of {self._config.queue} photos); try again later",
+            f"the queue is full ({waiting} of {self._config.queue} photos); try again later",
             retry_after=min(max(seconds, 1), 60),
         )
 

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 import agegender
 from agegender.service import routes
+from agegender.service.description import DescribedAPI
 from agegender.service.guard import CRASH, App, Guard
 from agegender.service.refusal import RefusedError
 from agegender.service.service import Service
@@ -18,7 +19,9 @@ from agegender.service.service import Service
 def create_app(service: Service) -> App:
     """Return the ASGI application of ``service``."""
     api = create_api(service)
-    guarded: App = Guard(api, state=service.state, tokens=service.tokens, metrics=service.metrics)
+    guarded: App = Guard(
+        api, state=service.state, tokens=service.tokens, metrics=service.metrics, crowded=service.crowded
+    )
     if not service.config.cors:
         return guarded
     # Outside the guard: a browser asks without a token whether it may come, and has to be able to read a refusal.
@@ -33,7 +36,7 @@ def create_app(service: Service) -> App:
 
 def create_api(service: Service) -> FastAPI:
     """Return the routes alone, with their OpenAPI description."""
-    api = FastAPI(
+    api = DescribedAPI(
         title="agegender",
         version=agegender.__version__,
         summary="Age and gender from faces",

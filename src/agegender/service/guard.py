@@ -26,6 +26,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger(__name__)
 # What is told to everybody: whether the service lives, what it can do, its page.
 _GUARDED = ("/v1/", "/metrics")
+# What takes photos, and goes through the queue.
+_QUEUED = ("/v1/analyze", "/v1/embeddings")
+# How often the server tells that its loop goes round, in seconds.
+TICK = 0.1
 CRASH = {"error": {"cause": "crash", "message": "the service has made a mistake; its log says which"}}
 STOPPING = RefusedError(503, "stopping", "the service is about to stop", retry_after=5)
 _SECURITY = {
@@ -42,10 +46,23 @@ _SECURITY = {
 
 @dataclass(eq=False)
 class State:
-    """What changes while the service runs: requests in flight, and whether it is about to stop."""
+    """What changes while the service runs: requests in flight, whether it is about to stop, how late its loop is."""
 
     in_flight: int = 0
     stopping: bool = False
+    _ticked: float | None = None
+    _late: float = 0.0
+
+    def tick(self) -> None:
+        """Say that the event loop has come round. To be called every ``TICK`` seconds, where anybody does."""
+        now = time.monotonic()
+        self._late = 0.0 if self._ticked is None else now - self._ticked - TICK
+        self._ticked = now
+
+    @property
+    def late(self) -> float:
+        """Return by how many seconds the loop is late: so long, at least, what comes in waits to be read."""
+        return 0.0 if self._ticked is None else max(self._late, time.monotonic() - self._ticked - TICK)
 
 
 class Tokens:
@@ -69,10 +86,22 @@ class Tokens:
 
 
 class Guard:
-    """Wraps an ASGI app. Answers itself where the service is stopping (503) or the token is wrong (401)."""
+    """Wraps an ASGI app. Answers itself where the service is stopping (503) or the token is wrong (401).
 
-    def __init__(self, app: App, *, state: State, tokens: Tokens, metrics: Metrics) -> None:
+    ``crowded`` returns why no more photos are taken at the moment, None where they are.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        state: State,
+        tokens: Tokens,
+        metrics: Metrics,
+        crowded: Callable[[], RefusedError | None] = lambda: None,
+    ) -> None:
         self._app, self._state, self._tokens, self._metrics = app, state, tokens, metrics
+        self._crowded = crowded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -133,7 +162,7 @@ class Guard:
             return STOPPING
         if self._tokens and not self._tokens.allow(headers.get("authorization", "")):
             return RefusedError(401, "token", "this needs a valid token: Authorization: Bearer TOKEN")
-        return None
+        return self._crowded() if path in _QUEUED else None
 
     def _headers(self, scope: Scope, *, close: bool) -> list[tuple[bytes, bytes]]:
         headers = dict(_SECURITY)

@@ -40,6 +40,7 @@ _FILES = {
     "type": "object",
     "properties": {"file": {"type": "array", "items": _BINARY["schema"], "minItems": 1}},
     "required": ["file"],
+    "additionalProperties": False,
 }
 _PHOTOS: dict[str, Any] = {
     "requestBody": {
@@ -176,7 +177,8 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics", response_class=Response, responses={401: _FAILURES[401], 200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """Return the metrics for Prometheus."""
-    return Response(_service(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    text = await _service(request).metrics_text()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/docs", include_in_schema=False)

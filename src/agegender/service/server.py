@@ -125,6 +125,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Look every tenth of a second whether it is time to end."""
+        self.service.state.tick()
         if self._stop_since is not None:
             since = time.monotonic() - self._stop_since
             if not self._told:

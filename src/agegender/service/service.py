@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,12 @@ from agegender.service.batcher import Batcher
 from agegender.service.body import Budget
 from agegender.service.config import ServiceConfig
 from agegender.service.guard import State, Tokens
+from agegender.service.merged import merge_texts
 from agegender.service.metrics import Metrics
+from agegender.service.refusal import RefusedError
+
+# Seconds by which the loop that reads requests may be late before it takes no more of them than the queue holds.
+_LATE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,8 @@ class Service:
     ``/v1/models`` calls them, ``model_name`` the model. ``vector_net`` tells age and gender of embeddings (None: this
     is not served). ``min_face`` is the smallest face that the detectors look for; a client can't ask for less. A gender
     whose probability is below ``min_confidence`` is not told where a client doesn't say otherwise. ``shared_net``:
-    several threads may run the predictor's net at once, as ONNX Runtime allows.
+    several threads may run the predictor's net at once, as ONNX Runtime allows. ``tokens`` are the bearer tokens, or
+    what knows them by their digests. Where several processes serve together, ``gather_metrics`` asks all of them.
     """
 
     def __init__(
@@ -54,11 +60,13 @@ class Service:
         min_confidence: float = 0.0,
         vector_net: VectorNet | None = None,
         vector_name: str = "",
-        tokens: Sequence[str] = (),
+        tokens: Sequence[str] | Tokens = (),
         shared_net: bool = False,
     ) -> None:
         self.config, self.metrics, self.state = config, Metrics(), State()
-        self.tokens, self.budget = Tokens(tokens), Budget(config.memory_bytes)
+        self.tokens = tokens if isinstance(tokens, Tokens) else Tokens(tokens)
+        self.budget = Budget(config.memory_bytes)
+        self.gather_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None
         self.predictor, self.vector_net = predictor, vector_net
         self.model_name, self.vector_name, self.detector_name = model_name, vector_name, detector_name
         self.min_face, self.min_confidence = min_face, min_confidence
@@ -80,12 +88,29 @@ class Service:
 
     def problems(self) -> list[str]:
         """Return why the service is not ready, one line each."""
+        return [*self.broken(), *(["the service is about to stop"] if self.state.stopping else [])]
+
+    def broken(self) -> list[str]:
+        """Return what is wrong with its threads, one line each."""
         problems = self.analyzer.problems()
         if self.vectors is not None and self.vectors.problem is not None:
             problems.append(self.vectors.problem)
-        if self.state.stopping:
-            problems.append("the service is about to stop")
         return problems
+
+    def crowded(self) -> RefusedError | None:
+        """Return why no photo is taken now, None where one is.
+
+        Small photos can come faster than requests are read. They then wait before they reach the queue, so that its
+        length says nothing: more requests than it holds are refused as soon as the loop that reads them is late.
+        Clients who send slowly don't make it late, and count only for as long as others do.
+        """
+        if self.state.in_flight > self.config.queue and self.state.late > _LATE:
+            return self.analyzer.full(self.state.in_flight)
+        return None
+
+    async def metrics_text(self) -> bytes:
+        """Return the metrics for Prometheus: its own, or those of all that serve together."""
+        return self.metrics.text() if self.gather_metrics is None else merge_texts(await self.gather_metrics())
 
     def stop(self) -> None:
         """End all threads."""

@@ -30,6 +30,8 @@ class PackedSet:
             self.count = len(records)
             about = set_json(records.path)
         said = _read_json(about)
+        if said.get("body") == "float32":
+            raise RecordError(f"{about}: the records hold embeddings, and only pictures can be exchanged")
         self.labels, self.synthetic = str(said.get("labels", LABELS)), said.get("synthetic") is True
         if self.labels not in ORDERS:
             raise RecordError(f"{about}: labels {self.labels!r} are none of {' | '.join(ORDERS)}")

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-Bin = tuple[int, int]
+from agegender.age_bins import ADIENCE_8, ADIENCE_12, Bin
 
-ADIENCE_8: tuple[Bin, ...] = (
-    *((0, 2), (4, 6), (8, 12), (15, 20)),
-    *((25, 32), (38, 43), (48, 53), (60, 100)),
-)
-# With the gaps filled that people filled for the single ages in Adience's lists.
-ADIENCE_12: tuple[Bin, ...] = tuple(sorted((*ADIENCE_8, (21, 24), (33, 37), (44, 47), (54, 59))))
+__all__ = ["ADIENCE_8", "ADIENCE_12", "FAIRFACE", "Bin", "bin_of", "middle"]
+
 FAIRFACE: dict[str, Bin] = {
     "0-2": (0, 2),
     "3-9": (3, 9),
