@@ -31,8 +31,7 @@ def test_imdb_then_wiki_then_megaage(tmp_path: Path, root: Path) -> None:
         said.append(ended.errors)
     # Each stage takes all that the one before has learned.
     for text, stage in zip(said[4:], ("imdb", "wiki"), strict=True):
-        assert f"runs/{stage}/model-0001.params: 82 of 84 parameters taken: " in text
-        assert "not there, drawn anew (2): gender_logits_weight, gender_logits_bias" in text
+        assert f"runs/{stage}/model-0001.params: 76 of 76 parameters taken" in text, text[:600]
     assert "backbone_lr 0.1: the 36 parameters below fc1 move at 0.1 of the rate" in said[5]
     assert json.loads((house / "runs" / "megaage" / "model.json").read_text())["config"]["backbone_lr"] == 0.1
     wiki, tuned = (load_checkpoint(house / "runs" / name / "model", 1).params for name in ("wiki", "megaage"))

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -304,7 +304,7 @@ def checked_bins(value: Any) -> tuple[float, ...]:
     return bins
 
 
-def _are_ranges(value: Any) -> bool:
+def _are_ranges(value: Any) -> TypeGuard[Sequence[Sequence[int]]]:
     """Whether ``value`` is a list of pairs of whole numbers."""
     pairs = isinstance(value, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value)
     return pairs and len(value) > 0 and all(type(year) is int for pair in value for year in pair)

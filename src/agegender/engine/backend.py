@@ -82,9 +82,7 @@ class Backend(Protocol):
         """Return what of ``augmentation`` the loader has to do; the rest happens on the device."""
         ...
 
-    def trainable(
-        self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2
-    ) -> Trainable:
+    def trainable(self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2) -> Trainable:
         """Return the network with its losses for batches of ``rows`` faces of ``size`` (see ``Batch``).
 
         ``label_width`` is 2, or 5 where the batches are ``binned``.

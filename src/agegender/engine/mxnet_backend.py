@@ -39,9 +39,7 @@ class MXNetBackend:
         """Return ``augmentation``: all of it is the loader's work."""
         return augmentation
 
-    def trainable(
-        self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2
-    ) -> TrainingModule:
+    def trainable(self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2) -> TrainingModule:
         """Return the network with its losses, bound to all contexts."""
         backbone = find_backbone(self._network_json, self._config)
         network = load_mxnet().sym.load_json(with_still_norms(self._network_json, backbone))

@@ -18,9 +18,7 @@ from agegender.pipeline.batch import Batch
 class Scorer:
     """The inference graph, scored in batches of ``rows`` faces of ``size`` (see ``Batch``), on what ``task`` learns."""
 
-    def __init__(
-        self, inference: Any, *, contexts: list[Any], rows: int, size: Size, task: str = "both"
-    ) -> None:
+    def __init__(self, inference: Any, *, contexts: list[Any], rows: int, size: Size, task: str = "both") -> None:
         mx = load_mxnet()
         self._symbol = scoring_symbol(inference)
         self._contexts = contexts

@@ -60,9 +60,7 @@ class TorchBackend:
         """Return what of ``augmentation`` the loader has to do: on a GPU only what can't be done there."""
         return augmentation if self._device.type == "cpu" else left_to_the_loader(augmentation)
 
-    def trainable(
-        self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2
-    ) -> TorchTraining:
+    def trainable(self, augmentation: LoaderConfig, *, rows: int, size: Size, label_width: int = 2) -> TorchTraining:
         """Return the network with its losses on this process's device."""
         on_device = DeviceAugmenter(augmentation, seed=self._config.seed) if self._device.type != "cpu" else None
         backbone = find_backbone(self._network_json, self._config)

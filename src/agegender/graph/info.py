@@ -21,8 +21,8 @@ class ModelInfo:
     """The fields of ``prefix.json``. ``extra`` keeps what a later version added, so that rewriting loses nothing."""
 
     format: int = FORMAT
-    # What was built: name, arguments of the builder, head (dex, ssr, reg, bins), and what it was trained for (both, age,
-    # gender).
+    # What was built: name, arguments of the builder, head (dex, ssr, reg, bins), and what it was trained for (both,
+    # age, gender).
     network: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     head: str = "dex"
