@@ -117,7 +117,7 @@ def test_actors_and_workers(faces: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_memory_per_face(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--memory", "20000"]) == 0
-    said = re.fullmatch(r"20,000 faces: ([\d,]+) bytes a face for samples, sizes and plan\n", capsys.readouterr().out)
+    said = re.fullmatch(r"20,000 faces: (-?[\d,]+) bytes a face for samples, sizes and plan\n", capsys.readouterr().out)
     assert said is not None
     # In a process that has done other things some of it lies where there was room already.
     assert int(said[1].replace(",", "")) < 1500

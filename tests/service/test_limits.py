@@ -187,7 +187,7 @@ def test_a_slow_body(predictor: Predictor, detectors: list[Detector | None]) -> 
         with socket.create_connection((there.host, there.port)) as peer:
             peer.settimeout(5)
             peer.sendall(head)
-            for _ in range(8):
+            for _ in range(7):
                 time.sleep(0.1)
                 peer.sendall(b"x")
             answer = everything(peer)

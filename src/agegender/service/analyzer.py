@@ -188,7 +188,7 @@ class Analyzer:
         return RefusedError(
             429,
             "queue_full",
-            f"the queue is full ({waiting} of {self._config.queue} photos); try again later",
+            f"the queue is full ({min(waiting, self._config.queue)} of {self._config.queue} photos); try again later",
             retry_after=min(max(seconds, 1), 60),
         )
 
