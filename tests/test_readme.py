@@ -51,7 +51,7 @@ def test_every_command_runs(house: Path, root: Path) -> None:
         *READMES,
         "CONTRIBUTING.md",
         "dataset/README.md",
-        *(f"docs/{page}.md" for page in ("formats", "deploy", "old-models")),
+        *(f"docs/{page}.md" for page in ("formats", "deploy", "old-models", "fairness", "recipes", "embeddings")),
     ],
 )
 def test_links_and_pictures_exist(name: str, root: Path) -> None:
