@@ -44,9 +44,11 @@ def conv(
     )
 
 
-def batch_norm(data: Symbol, *, name: str, fix_gamma: bool = False) -> Symbol:
+def batch_norm(
+    data: Symbol, *, name: str, fix_gamma: bool = False, eps: float = BN_EPSILON, momentum: float = BN_MOMENTUM
+) -> Symbol:
     """Normalise per channel over the batch; running averages serve at inference."""
-    return mx.sym.BatchNorm(data, fix_gamma=fix_gamma, eps=BN_EPSILON, momentum=BN_MOMENTUM, name=name)
+    return mx.sym.BatchNorm(data, fix_gamma=fix_gamma, eps=eps, momentum=momentum, name=name)
 
 
 def activation(data: Symbol, kind: str, *, name: str) -> Symbol:

@@ -61,7 +61,8 @@ def start_from(source: str, ours: Mapping[str, npt.NDArray[Any]]) -> Arrays:
     result = take_over(ours, load_params(path))
     if not result.taken:
         raise UsageError(f"{path}: none of its parameters fits this network in name and shape")
-    _log.info("%s: %d of %d parameters taken: %s", path, len(result.taken), len(ours), ", ".join(result.taken))
+    # What was not taken is named below; of hundreds that were, their number is enough.
+    _log.info("%s: %d of %d parameters taken", path, len(result.taken), len(ours))
     if result.kept:
         _log.info("not there, drawn anew (%d): %s", len(result.kept), ", ".join(result.kept))
     if result.unused:
