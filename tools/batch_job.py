@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from agegender import ray_session as ray_base
 from agegender.app.infer_report import Progress, say
+from agegender.app.pinned_model import pinned_model
 from agegender.errors import DeviceError, UsageError
 from tools import batch_output, batch_source, batch_worker
 from tools.batch_output import ParquetFolder, read_images
@@ -157,20 +158,7 @@ def pin_model(config: InferConfig) -> InferConfig:
     pinned: dict[str, str] = {}
     pair = config.age_model is not None
     for name in ("age_model", "gender_model") if pair else ("model",):
-        pinned[name] = _pinned(getattr(config, name))
+        pinned[name] = pinned_model(getattr(config, name))
     if config.det_model is not None and Path(config.det_model).expanduser().exists():
         pinned["det_model"] = str(Path(config.det_model).expanduser().absolute())
     return dataclasses.replace(config, **pinned)  # type: ignore[arg-type]
-
-
-def _pinned(name: str | None) -> str:
-    from agegender.graph.checkpoint import resolve_epoch
-    from agegender.graph.info import read_info
-    from agegender.graph.lookup import find_model
-
-    if name is not None and name.endswith(".onnx"):
-        return str(Path(name).expanduser().absolute())
-    model = find_model(name)
-    epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
-    own = model.origin.kind in ("name", "shipped")
-    return f"{model.origin.name if own else model.prefix.absolute()},{epoch}"

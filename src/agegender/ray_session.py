@@ -96,6 +96,12 @@ def _connect(ray: ModuleType, address: str, flag: str, options: dict[str, Any]) 
             f"{flag} {address}: no Ray cluster is there; ray start --head starts one here, and {flag} {LOCAL} "
             f"needs none ({_line(error, 0)})"
         ) from error
+    except Exception as error:
+        # Ray's own classes for a start that fails are Exception and RuntimeError themselves.
+        if type(error) not in (Exception, RuntimeError):
+            raise
+        advice = "it waits for 30 seconds, which a busy machine may need longer than; try again when it is idle"
+        raise AgeGenderError(f"{flag} {address}: Ray did not start: {_line(error, 0)} ({advice})") from error
 
 
 def _knock(address: str) -> None:

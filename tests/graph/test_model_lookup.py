@@ -105,6 +105,18 @@ def test_without_a_name_it_is_the_newest_run_that_has_parameters(models: Path) -
     assert find_model().prefix == Path("runs/m50/model")
 
 
+def test_the_newest_run_is_one_that_takes_what_there_is_and_has_learned(models: Path) -> None:
+    model(Path("runs/m50/model"), when=1000)
+    model(Path("runs/mlp/model"), when=2000)
+    Path("runs/mlp/model.json").write_text('{"format": 1, "input": {"shape": [512, 1, 1]}}', encoding="utf-8")
+    # A backbone that was converted: nothing of age and gender is in it.
+    model(Path("runs/imagenet/model"), epochs=(0,), when=3000)
+    assert find_model().prefix == Path("runs/mlp/model")
+    assert find_model(takes="embeddings").prefix == Path("runs/mlp/model")
+    assert find_model(takes="photos").prefix == Path("runs/m50/model")
+    assert find_model("runs/imagenet", takes="photos").prefix == Path("runs/imagenet/model")
+
+
 def test_without_a_name_and_a_run_it_is_the_shipped_model(models: Path) -> None:
     found = find_model(runs="runs")
     assert found.prefix == models / "m50" / "m50"

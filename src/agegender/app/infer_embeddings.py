@@ -53,7 +53,7 @@ def read_embeddings(args: argparse.Namespace, config: InferConfig, *, lang: str)
     check_outputs(outputs)
     spare_inputs(outputs, files, role="which holds embeddings")
     net = open_vector_net(
-        find_told(config.model, lang),
+        find_told(config.model, lang, takes="embeddings"),
         engine=config.engine,
         gpu_ids=config.gpu_ids,
         threads=config.threads,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agegender.app.infer_config import InferConfig
 from agegender.app.infer_report import say
@@ -50,8 +50,8 @@ def open_model(config: InferConfig, *, lang: str) -> Predictor:
     )
 
 
-def find_told(name: str | None, lang: str) -> ModelRef | str:
-    """Find the model that ``name`` means and say which it is."""
+def find_told(name: str | None, lang: str, *, takes: Literal["photos", "embeddings"] = "photos") -> ModelRef | str:
+    """Find the model that ``name`` means, None the newest that ``takes`` such input, and say which it is."""
     if name is not None and name.endswith(".onnx"):
         say(text("model_file", lang, path=name), sys.stderr)
         return name
@@ -59,7 +59,7 @@ def find_told(name: str | None, lang: str) -> ModelRef | str:
     from agegender.graph.info import read_info
     from agegender.graph.lookup import ModelRef, find_model
 
-    model = find_model(name)
+    model = find_model(name, takes=takes)
     epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
     say(model_line(model, lang, prefix=model.prefix, epoch=epoch), sys.stderr)
     return ModelRef(model.prefix, epoch, model.origin)

@@ -17,7 +17,7 @@ def pinned_model(name: str | None) -> str:
 
     if name is not None and name.endswith(".onnx"):
         return str(Path(name).expanduser().absolute())
-    model = find_model(name)
+    model = find_model(name, takes="photos")
     epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
     own = model.origin.kind in ("name", "shipped")
     return f"{model.origin.name if own else model.prefix.absolute()},{epoch}"

@@ -220,7 +220,7 @@ def _name(served: ServedConfig) -> str:
         if name is not None and name.endswith(".onnx"):
             names.append(Path(name).name)
             continue
-        found = find_model(name)
+        found = find_model(name, takes="photos")
         epoch = resolve_epoch(found.prefix, found.epoch, info=read_info(found.prefix))
         names.append(f"{found.prefix.name},{epoch}")
     return "+".join(names)

@@ -73,7 +73,7 @@ def open_net(
         check_onnx_passes(mc_dropout, path)
         file, info, source = open_onnx(path, gpu_ids=gpu_ids, providers=providers, threads=threads)
         return Net(info, _in_parts(file), source=source, template=template)
-    found = model if isinstance(model, ModelRef) else find_model(None if model is None else str(model))
+    found = model if isinstance(model, ModelRef) else find_model(None if model is None else str(model), takes="photos")
     checkpoint = load_checkpoint(found.prefix, found.epoch)
     if providers is not None and engine == "auto":
         engine = "onnxruntime"

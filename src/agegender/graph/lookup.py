@@ -12,6 +12,7 @@ from typing import Literal
 import agegender
 from agegender.errors import UsageError
 from agegender.graph.checkpoint import params_path, saved_epochs, symbol_path
+from agegender.graph.info import read_info
 
 DEFAULT_MODEL = "m50"
 MODELS_VARIABLE = "AGEGENDER_MODELS"
@@ -40,15 +41,18 @@ class ModelRef:
     origin: ModelOrigin
 
 
-def find_model(name: str | None = None, *, runs: Path | str = "runs") -> ModelRef:
+def find_model(
+    name: str | None = None, *, runs: Path | str = "runs", takes: Literal["photos", "embeddings"] | None = None
+) -> ModelRef:
     """Find the model that ``name`` means.
 
     ``name`` is ``PREFIX,EPOCH`` (EPOCH a number, best or last), ``PREFIX`` alone, a file or the folder of a checkpoint,
     or the name of a folder in ``$AGEGENDER_MODELS``, the checkout's models/ or the installed package's. None is the
-    newest run in ``runs``, and where there is none the shipped default. Raises UsageError with what there is.
+    newest run in ``runs`` (that ``takes`` such input, where it is told), and where there is none the shipped default. A
+    checkpoint of epoch 0 has learned nothing and is no run. Raises UsageError with what there is.
     """
     if name is None:
-        return _default(Path(runs))
+        return _default(Path(runs), takes)
     text, epoch = _split(name)
     prefix, epoch_of_file = _as_path(Path(text).expanduser())
     if prefix is not None:
@@ -92,8 +96,8 @@ def model_folders() -> Iterator[Path]:
     yield package / "models"
 
 
-def _default(runs: Path) -> ModelRef:
-    newest = _newest_run(runs)
+def _default(runs: Path, takes: str | None) -> ModelRef:
+    newest = _newest_run(runs, takes)
     if newest is not None:
         return ModelRef(newest, None, ModelOrigin(kind="run", place=str(runs)))
     models = known_models()
@@ -103,17 +107,24 @@ def _default(runs: Path) -> ModelRef:
     raise UsageError(f"there is no model: nothing was trained in {runs}, and no {DEFAULT_MODEL!r} lies in {places}")
 
 
-def _newest_run(runs: Path) -> Path | None:
-    newest: tuple[float, Path] | None = None
+def _newest_run(runs: Path, takes: str | None) -> Path | None:
+    found: list[tuple[float, Path]] = []
     for path in sorted(runs.glob(f"**/*{_SYMBOL}")):
         prefix = path.with_name(path.name.removesuffix(_SYMBOL))
-        epochs = saved_epochs(prefix)
-        if not epochs:
-            continue
-        when = max(params_path(prefix, epoch).stat().st_mtime for epoch in epochs)
-        if newest is None or when > newest[0]:
-            newest = (when, prefix)
-    return newest[1] if newest else None
+        epochs = [epoch for epoch in saved_epochs(prefix) if epoch > 0]
+        if epochs:
+            found.append((max(params_path(prefix, epoch).stat().st_mtime for epoch in epochs), prefix))
+    newest_first = sorted(found, key=lambda run: run[0], reverse=True)
+    return next((prefix for _, prefix in newest_first if _fits(prefix, takes)), None)
+
+
+def _fits(prefix: Path, takes: str | None) -> bool:
+    """Tell whether a run takes such input; one that nothing is written down of takes photos."""
+    if takes is None:
+        return True
+    info = read_info(prefix)
+    shape = None if info is None else info.data_shape
+    return (shape is not None and shape[1:] == (1, 1)) == (takes == "embeddings")
 
 
 def _split(name: str) -> tuple[str, str | int | None]:
