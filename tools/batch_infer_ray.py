@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agegender.app.ending import exit_code_of
-from agegender.app.infer_config import InferConfig, collect_config
+from agegender.app.inference.config import InferConfig, collect_config
 from agegender.app.parser import CommandParser
 from agegender.config import add_options, as_json, collect, option
 from agegender.errors import INTERRUPTED, UsageError
@@ -94,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
     infer = collect_config(argparse.Namespace(**vars(options)))
     _check(flags)
     # Late, so that --help loads neither numpy nor Ray, and a missing Ray is told in one line.
-    from agegender.app.infer_model import open_model
+    from agegender.app.inference.model import open_model
     from tools.batch_job import Job, pin_model, ray_session
     from tools.batch_output import ParquetFolder
     from tools.batch_source import Input

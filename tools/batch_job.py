@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from agegender import ray_session as ray_base
-from agegender.app.infer_report import Progress, say
+from agegender.app.inference.report import Progress, say
 from agegender.app.pinned_model import pinned_model
 from agegender.errors import DeviceError, UsageError
 from tools import batch_output, batch_source, batch_worker
@@ -25,7 +25,7 @@ from tools.batch_source import Input
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from agegender.app.infer_config import InferConfig
+    from agegender.app.inference.config import InferConfig
 
 # How often a batch whose worker died is tried again.
 _RETRIES = 2

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agegender.app.infer_sources import PHOTO_SUFFIXES, Search, is_url
+from agegender.app.inference.sources import PHOTO_SUFFIXES, Search, is_url
 from agegender.app.seen_names import SeenNames
 from agegender.errors import DataError, UsageError
 

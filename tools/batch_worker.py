@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from agegender.app.infer_ahead import ReadAhead
-from agegender.app.infer_config import InferConfig
+from agegender.app.inference.ahead import ReadAhead
+from agegender.app.inference.config import InferConfig
 from agegender.errors import ImageError
 from tools.batch_output import SCHEMA, rows_of, seen_images
 from tools.batch_source import Input, Named
@@ -73,7 +73,7 @@ class FaceWorker:
         os.environ["OMP_NUM_THREADS"] = "1"
         import cv2
 
-        from agegender.app.infer_model import open_model
+        from agegender.app.inference.model import open_model
 
         cv2.setNumThreads(1)
         if Path(folder).is_dir():

@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agegender.app import evaluate
 from agegender.app.ending import exit_code_of
-from agegender.app.eval_config import EvalConfig
-from agegender.app.eval_faces import FaceSet, model_crop
-from agegender.app.eval_model import EvalModel
-from agegender.app.eval_report import Results
+from agegender.app.evaluation.config import EvalConfig
+from agegender.app.evaluation.faces import FaceSet, model_crop
+from agegender.app.evaluation.model import EvalModel
+from agegender.app.evaluation.report import Results
 from agegender.app.messages import say
 from agegender.app.parser import CommandParser
 from agegender.calibration import Calibration

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agegender.app.eval_faces import RecordFaces, model_crop
-from agegender.app.eval_model import open_eval_model
+from agegender.app.evaluation.faces import RecordFaces, model_crop
+from agegender.app.evaluation.model import open_eval_model
 from agegender.dataset.folds import PackedFaces, table_of
 from agegender.dataset.manifest import csv_rows, record_names
 from agegender.errors import INTERRUPTED, DataError

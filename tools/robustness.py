@@ -32,11 +32,11 @@ from tqdm import tqdm
 
 from agegender.app import evaluate
 from agegender.app.ending import exit_code_of
-from agegender.app.eval_config import EvalConfig
-from agegender.app.eval_faces import CroppedFaces, ModelCrop, model_crop
-from agegender.app.eval_images import Image, Origin, RecordImages
-from agegender.app.eval_model import Read
-from agegender.app.eval_report import CUM_YEARS, exact_ages
+from agegender.app.evaluation.config import EvalConfig
+from agegender.app.evaluation.faces import CroppedFaces, ModelCrop, model_crop
+from agegender.app.evaluation.images import Image, Origin, RecordImages
+from agegender.app.evaluation.model import Read
+from agegender.app.evaluation.report import CUM_YEARS, exact_ages
 from agegender.app.messages import say
 from agegender.app.named_files import check_diagram, check_outputs
 from agegender.app.parser import CommandParser

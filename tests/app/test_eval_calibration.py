@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agegender.app.eval_report import Results, calibration_figures
+from agegender.app.evaluation.report import Results, calibration_figures
 from agegender.calibration import Calibration
 
 pytestmark = pytest.mark.quick

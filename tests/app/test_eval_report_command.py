@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from agegender.app.cli import main
-from agegender.app.eval_faces import FaceRows
-from agegender.app.eval_images import Origin, record_origins
-from agegender.app.eval_worst import WorstFaces
+from agegender.app.evaluation.faces import FaceRows
+from agegender.app.evaluation.images import Origin, record_origins
+from agegender.app.evaluation.worst import WorstFaces
 from agegender.dataset.sources.synthetic import synthetic_sample
 from agegender.face.photo import decode_jpeg, encode_jpeg
 from agegender.face.templates import get_template

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agegender.app.infer_config import InferConfig
-from agegender.app.infer_photos import Run
-from agegender.app.infer_results import JsonFile
-from agegender.app.infer_sources import Listed
-from agegender.app.infer_targets import Targets
+from agegender.app.inference.config import InferConfig
+from agegender.app.inference.photos import Run
+from agegender.app.inference.results import JsonFile
+from agegender.app.inference.sources import Listed
+from agegender.app.inference.targets import Targets
 from agegender.face.photo import write_photo
 
 PHOTOS = 12

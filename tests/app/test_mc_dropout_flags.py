@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from agegender.app.cli import run_command
-from agegender.app.eval_passes import DoubtKeeper, doubt_figures
-from agegender.app.eval_report import Results
-from agegender.app.infer_results import CsvFile
+from agegender.app.evaluation.passes import DoubtKeeper, doubt_figures
+from agegender.app.evaluation.report import Results
+from agegender.app.inference.results import CsvFile
 from agegender.doubt import Doubt
 from agegender.face.photo import encode_jpeg, read_photo, write_photo
 from agegender.readout import Reading

@@ -13,7 +13,7 @@ import pytest
 
 from agegender.age_distribution import age_interval
 from agegender.app.cli import main as agegender
-from agegender.app.eval_report import Results
+from agegender.app.evaluation.report import Results
 from agegender.calibration import Calibration
 from agegender.dataset.sources.synthetic import synthetic_sample
 from agegender.errors import CheckpointError, DataError

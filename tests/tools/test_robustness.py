@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 from agegender.app.cli import main as agegender
-from agegender.app.eval_images import RecordImages
+from agegender.app.evaluation.images import RecordImages
 from agegender.dataset.sources.synthetic import synthetic_sample
 from agegender.errors import UsageError
 from agegender.executor import open_executor

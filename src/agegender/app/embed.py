@@ -16,7 +16,7 @@ from agegender.executor import EXECUTORS
 
 if TYPE_CHECKING:
     from agegender.app.embed_model import Embedder
-    from agegender.app.eval_faces import FaceSet
+    from agegender.app.evaluation.faces import FaceSet
     from agegender.pipeline.set_info import SetInfo
     from agegender.recordio import RecordSet
 
@@ -185,8 +185,8 @@ def _embed_set(source: Path, target: Path, embedder: Embedder, config: EmbedConf
 
 def _crops(info: SetInfo | None, embedder: Embedder, config: EmbedConfig, source: Path) -> str:
     """Return how the net gets the crops of a set. Raises UsageError where they are others than it was trained on."""
-    from agegender.app.eval_faces import ModelCrop
     from agegender.app.evaluate import other_template
+    from agegender.app.evaluation.faces import ModelCrop
 
     size = embedder.spec.size
     crop = ModelCrop(size=size, template=embedder.template, side=size[0])
@@ -231,8 +231,8 @@ def _template(embedder: Embedder, info: SetInfo | None, crops: str) -> dict[str,
 def _open(
     records: RecordSet, embedder: Embedder, config: EmbedConfig, crops: str, *, order: str, start: int
 ) -> FaceSet:
-    from agegender.app.eval_faces import CroppedFaces, ModelCrop, RecordFaces
-    from agegender.app.eval_images import RecordImages
+    from agegender.app.evaluation.faces import CroppedFaces, ModelCrop, RecordFaces
+    from agegender.app.evaluation.images import RecordImages
     from agegender.pipeline.config import LoaderConfig
 
     size = embedder.spec.size
@@ -242,7 +242,7 @@ def _open(
         return RecordFaces(records, crop, batch_size=config.batch_size, config=plain, label_order=order, start=start)
 
     def make_detector() -> Any:
-        from agegender.app.eval_faces import MIN_FACE
+        from agegender.app.evaluation.faces import MIN_FACE
         from agegender.deploy.mtcnn import open_mtcnn
 
         return open_mtcnn(min_face=MIN_FACE)

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agegender.app.eval_config import REPORT_SHARES, TABLES, EvalConfig
+from agegender.app.evaluation.config import REPORT_SHARES, TABLES, EvalConfig
 from agegender.app.named_files import check_diagram, check_outputs
 from agegender.app.run_statistics import note
 from agegender.config import add_options, collect
 from agegender.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from agegender.app.eval_faces import FaceSet, ModelCrop
-    from agegender.app.eval_model import EvalModel
-    from agegender.app.eval_report import Results
+    from agegender.app.evaluation.faces import FaceSet, ModelCrop
+    from agegender.app.evaluation.model import EvalModel
+    from agegender.app.evaluation.report import Results
     from agegender.calibration import Calibration
     from agegender.face.detector import Detector
     from agegender.metrics import Scores
@@ -41,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Score and report: 0, or 1 where records or photos were left out because they are bad."""
-    from agegender.app.eval_faces import model_crop
-    from agegender.app.eval_passes import doubt_figures
-    from agegender.app.eval_report import calibration_figures, figures, write_faces
-    from agegender.app.eval_written import Scored, worst_faces, write_report
+    from agegender.app.evaluation.faces import model_crop
+    from agegender.app.evaluation.passes import doubt_figures
+    from agegender.app.evaluation.report import calibration_figures, figures, write_faces
+    from agegender.app.evaluation.written import Scored, worst_faces, write_report
     from agegender.app.messages import language, say
     from agegender.calibration import SHARE
 
@@ -107,12 +107,12 @@ def _statistics(model: EvalModel, faces: FaceSet, scores: Scores, *, data: str) 
 
 
 def _several(config: EvalConfig, lang: str, args: argparse.Namespace) -> int:
-    """Compare models, or score several sets: the tables of ``eval_several``, one model and one set at a time."""
+    """Compare models, or score several sets: the tables of ``evaluation.several``, one model and one set at a time."""
     from dataclasses import replace
 
-    from agegender.app.eval_faces import model_crop
-    from agegender.app.eval_several import Asked, run_several
-    from agegender.app.eval_sides import Run
+    from agegender.app.evaluation.faces import model_crop
+    from agegender.app.evaluation.several import Asked, run_several
+    from agegender.app.evaluation.sides import Run
 
     runs: list[dict[str, Any]] = []
 
@@ -158,7 +158,7 @@ def check_options(config: EvalConfig) -> None:
         check_diagram("--plot", config.plot)
     check_outputs(config.outputs)
     if config.report:
-        from agegender.app.eval_written import check_report
+        from agegender.app.evaluation.written import check_report
 
         check_report(config)
     config.spare(_data_files(Path(config.data)), role="which --data reads")
@@ -182,7 +182,7 @@ def _is_records(path: Path) -> bool:
 
 
 def open_model(config: EvalConfig, lang: str) -> EvalModel:
-    from agegender.app.eval_model import open_eval_model
+    from agegender.app.evaluation.model import open_eval_model
     from agegender.app.messages import model_line
     from agegender.graph.lookup import find_model
 
@@ -220,9 +220,9 @@ def open_faces(config: EvalConfig, crop: ModelCrop, lang: str) -> FaceSet:
 
 
 def _open_records(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tuple[FaceSet, str]:
-    from agegender.app.eval_faces import RecordFaces
-    from agegender.app.eval_images import RecordImages
-    from agegender.app.eval_vectors import check_kind
+    from agegender.app.evaluation.faces import RecordFaces
+    from agegender.app.evaluation.images import RecordImages
+    from agegender.app.evaluation.vectors import check_kind
     from agegender.app.messages import say
     from agegender.pipeline.config import LoaderConfig
     from agegender.pipeline.set_info import read_set_info
@@ -270,7 +270,7 @@ def other_template(info: SetInfo | None, crop: ModelCrop) -> str | None:
 
 
 def _open_list(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tuple[FaceSet, str]:
-    from agegender.app.eval_images import ListImages
+    from agegender.app.evaluation.images import ListImages
     from agegender.app.messages import say
     from agegender.dataset.list_file import read_list
 
@@ -295,7 +295,7 @@ def _open_list(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tu
 
 
 def _cropped(images: Any, config: EvalConfig, crop: ModelCrop) -> FaceSet:
-    from agegender.app.eval_faces import MIN_FACE, CroppedFaces
+    from agegender.app.evaluation.faces import MIN_FACE, CroppedFaces
 
     if crop.template is None:
         raise UsageError("the model does not say which crop template it was trained on, so no photo can be cropped")
@@ -330,8 +330,8 @@ def score(
     import numpy as np
 
     from agegender.age_distribution import age_interval
-    from agegender.app.eval_passes import DoubtKeeper
-    from agegender.app.eval_report import Results
+    from agegender.app.evaluation.passes import DoubtKeeper
+    from agegender.app.evaluation.report import Results
     from agegender.labels import MALE
     from agegender.passes import plain
 
@@ -391,7 +391,7 @@ def _left_out(faces: FaceSet, lang: str) -> Iterator[str]:
 
 
 def _tables(config: EvalConfig, results: Results, origins: Any, lang: str) -> Iterator[str]:
-    from agegender.app.eval_report import table
+    from agegender.app.evaluation.report import table
     from agegender.app.messages import say
 
     for column in config.by:

@@ -215,7 +215,7 @@ def _calibration_batches(checkpoint: Checkpoint, config: ExportConfig) -> Iterat
     import numpy as np
     from tqdm import tqdm
 
-    from agegender.app.eval_images import RecordImages
+    from agegender.app.evaluation.images import RecordImages
     from agegender.face.preprocess import InputSpec, resize_crop, to_input
     from agegender.labels import LABELS
     from agegender.pipeline.set_info import read_set_info

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from agegender.app.infer_config import InferConfig, add_flags, collect_config
+from agegender.app.inference.config import InferConfig, add_flags, collect_config
 from agegender.app.run_statistics import note
 from agegender.app.video import VideoConfig
 from agegender.config import add_options, collect
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
     if config.embeddings:
         if source is not None:
             raise UsageError("--embeddings are no pictures, --video and --camera are moving ones: give either")
-        from agegender.app.infer_embeddings import read_embeddings
+        from agegender.app.inference.embeddings import read_embeddings
 
         return read_embeddings(args, config, lang=lang)
     if source is not None:
@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _photos(args: argparse.Namespace, config: InferConfig, *, lang: str) -> int:
-    from agegender.app.infer_photos import Tally, annotate_photos
+    from agegender.app.inference.photos import Tally, annotate_photos
 
     tally = Tally()
     try:
@@ -62,8 +62,8 @@ def _photos(args: argparse.Namespace, config: InferConfig, *, lang: str) -> int:
 
 
 def _video(source: str | int, args: argparse.Namespace, config: InferConfig, video: VideoConfig, *, lang: str) -> int:
-    from agegender.app.infer_model import open_model
-    from agegender.app.infer_targets import NO_PICTURES
+    from agegender.app.inference.model import open_model
+    from agegender.app.inference.targets import NO_PICTURES
     from agegender.app.video import run_video
 
     if video.video is not None and video.camera is not None:

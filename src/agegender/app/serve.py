@@ -16,7 +16,7 @@ from agegender.executor import EXECUTORS
 from agegender.service.config import ServiceConfig
 
 if TYPE_CHECKING:
-    from agegender.app.infer_config import InferConfig
+    from agegender.app.inference.config import InferConfig
     from agegender.deploy.vector_net import VectorNet
     from agegender.service.guard import Tokens
     from agegender.service.service import Service
@@ -129,7 +129,7 @@ def open_service(
     served: ServedConfig, config: ServiceConfig, *, tokens: tuple[str, ...] | Tokens, lang: str
 ) -> Service:
     """Open models and detectors and start the threads. Raises what ``Predictor`` raises."""
-    from agegender.app.infer_model import open_model
+    from agegender.app.inference.model import open_model
     from agegender.deploy.detectors import open_detector
     from agegender.service.service import Service
 
@@ -176,7 +176,7 @@ def open_service(
 
 def infer_config(served: ServedConfig) -> InferConfig:
     """Return the same options as infer.py has them. Raises UsageError for those that don't go together."""
-    from agegender.app.infer_config import InferConfig
+    from agegender.app.inference.config import InferConfig
     from agegender.calibration import check_min_confidence
 
     check_min_confidence(served.min_confidence, name="--min_confidence")

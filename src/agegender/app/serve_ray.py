@@ -104,7 +104,7 @@ def _pinned(served: ReplicaServed, *, gpu: bool) -> ReplicaServed:
 
 def _try_model(served: ReplicaServed, *, lang: str) -> None:
     """Open models and detector once here: what is wrong with them is told before Ray starts."""
-    from agegender.app.infer_model import open_model
+    from agegender.app.inference.model import open_model
 
     here = dataclasses.replace(served, gpu_ids="cpu")
     open_model(infer_config(here), lang=lang)

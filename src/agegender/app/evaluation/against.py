@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.eval_compare import compare
-from agegender.app.eval_faces import MIN_FACE
-from agegender.app.eval_images import Image, ImageSource, ListImages, RecordImages
-from agegender.app.eval_sides import Predictions, Run, predictions
-from agegender.app.eval_texts import tell
+from agegender.app.evaluation.compare import compare
+from agegender.app.evaluation.faces import MIN_FACE
+from agegender.app.evaluation.images import Image, ImageSource, ListImages, RecordImages
+from agegender.app.evaluation.sides import Predictions, Run, predictions
+from agegender.app.evaluation.texts import tell
 from agegender.dataset.crop import find_face
 from agegender.dataset.list_file import read_list
 from agegender.deploy.insight_detector import PACKS, USUAL_PACK, WHERE_FROM

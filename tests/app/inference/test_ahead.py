@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from agegender.app.infer_ahead import ReadAhead
+from agegender.app.inference.ahead import ReadAhead
 
 pytestmark = pytest.mark.quick
 

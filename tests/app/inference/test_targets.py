@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from agegender.app.infer_sources import Found, Listed, NamedFile, find_photos, open_sources
-from agegender.app.infer_targets import Targets
+from agegender.app.inference.sources import Found, Listed, NamedFile, find_photos, open_sources
+from agegender.app.inference.targets import Targets
 from agegender.errors import UsageError
 
 pytestmark = pytest.mark.quick

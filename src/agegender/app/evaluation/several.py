@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agegender.app.eval_sets import run_sets, split_data
-from agegender.app.eval_sides import Run
+from agegender.app.evaluation.sets import run_sets, split_data
+from agegender.app.evaluation.sides import Run
 from agegender.app.named_files import check_outputs, spare_inputs
 from agegender.errors import UsageError
 
@@ -51,7 +51,7 @@ def run_several(asked: Asked, scored: Score, *, lang: str) -> int:
 
 
 def _compare(asked: Asked, scored: Score, lang: str) -> int:
-    from agegender.app.eval_compare import run_compare
+    from agegender.app.evaluation.compare import run_compare
 
     names = asked.compare or ()
     files = [Path(name) for name in names if name.endswith(".csv")]
@@ -63,7 +63,7 @@ def _compare(asked: Asked, scored: Score, lang: str) -> int:
 
 
 def _against(asked: Asked, scored: Score, lang: str) -> int:
-    from agegender.app.eval_against import GenderAge, find_genderage, run_against
+    from agegender.app.evaluation.against import GenderAge, find_genderage, run_against
 
     path = find_genderage(asked.against or "")
     _spare(asked.csv, [path])

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from agegender.app.infer_ahead import ReadAhead
-from agegender.app.infer_config import STANDARD_OUTPUT, InferConfig
-from agegender.app.infer_model import open_model
-from agegender.app.infer_report import Progress, say, say_faces, show
-from agegender.app.infer_results import ResultFile, as_object, open_results
-from agegender.app.infer_sources import Found, Listed, NamedFile, Source, find_photos, open_sources
-from agegender.app.infer_targets import Targets, picture_folder
-from agegender.app.infer_texts import text
+from agegender.app.inference.ahead import ReadAhead
+from agegender.app.inference.config import STANDARD_OUTPUT, InferConfig
+from agegender.app.inference.model import open_model
+from agegender.app.inference.report import Progress, say, say_faces, show
+from agegender.app.inference.results import ResultFile, as_object, open_results
+from agegender.app.inference.sources import Found, Listed, NamedFile, Source, find_photos, open_sources
+from agegender.app.inference.targets import Targets, picture_folder
+from agegender.app.inference.texts import text
 from agegender.app.named_files import check_outputs
 from agegender.cores import usable_cores
 from agegender.deploy.draw import draw_faces

@@ -17,8 +17,8 @@ from agegender.recordio import find_shards
 from agegender.recordio.shards import set_json
 
 if TYPE_CHECKING:
-    from agegender.app.eval_faces import Losses
-    from agegender.app.eval_model import EvalModel
+    from agegender.app.evaluation.faces import Losses
+    from agegender.app.evaluation.model import EvalModel
     from agegender.calibration import Calibration
     from agegender.report import Faces
 

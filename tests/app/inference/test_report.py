@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from agegender.app.infer_report import Progress, describe
-from agegender.app.infer_texts import TEXTS
+from agegender.app.inference.report import Progress, describe
+from agegender.app.inference.texts import TEXTS
 from agegender.deploy.face import Face
 
 pytestmark = pytest.mark.quick

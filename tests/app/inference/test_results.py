@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.app.infer_results import CSV_COLUMNS, CsvFile, JsonFile, ResultFile
+from agegender.app.inference.results import CSV_COLUMNS, CsvFile, JsonFile, ResultFile
 from agegender.deploy.face import Face
 from agegender.errors import DataError
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from agegender.app.eval_sides import CUM_YEARS, Predictions, Run, grid, interval, predictions, shown, write_table
-from agegender.app.eval_texts import tell
+from agegender.app.evaluation.sides import CUM_YEARS, Predictions, Run, grid, interval, predictions, shown, write_table
+from agegender.app.evaluation.texts import tell
 from agegender.errors import UsageError
 from agegender.metrics.intervals import bootstrap_sums, percentile_interval
 

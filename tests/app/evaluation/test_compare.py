@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from agegender.app.cli import main
-from agegender.app.eval_compare import FEWEST, cells_of, compare, compare_all, compare_cells, pair
-from agegender.app.eval_sets import set_figures, split_data
-from agegender.app.eval_sides import Predictions, numbered, read_predictions
-from agegender.app.eval_texts import TEXTS
+from agegender.app.evaluation.compare import FEWEST, cells_of, compare, compare_all, compare_cells, pair
+from agegender.app.evaluation.sets import set_figures, split_data
+from agegender.app.evaluation.sides import Predictions, numbered, read_predictions
+from agegender.app.evaluation.texts import TEXTS
 from agegender.dataset.sources.synthetic import synthetic_sample
 from agegender.errors import DataError
 from agegender.face.photo import encode_jpeg

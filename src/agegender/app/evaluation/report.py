@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.eval_images import Origin
+from agegender.app.evaluation.images import Origin
 from agegender.app.messages import say
 from agegender.calibration import SHARE, Calibration
 from agegender.files import write_text

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.eval_sides import (
+from agegender.app.evaluation.sides import (
     FIGURES,
     Predictions,
     Run,
@@ -21,7 +21,7 @@ from agegender.app.eval_sides import (
     shown,
     write_table,
 )
-from agegender.app.eval_texts import tell
+from agegender.app.evaluation.texts import tell
 from agegender.app.messages import say
 from agegender.errors import DataError, UsageError
 from agegender.labels import MAX_AGE

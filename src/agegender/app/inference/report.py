@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.infer_texts import text
+from agegender.app.inference.texts import text
 from agegender.app.messages import say as common
 from agegender.deploy.face import Face
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from agegender.app.infer_sources import (
+from agegender.app.inference.sources import (
     PHOTO_SUFFIXES,
     Found,
     NamedFile,

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.eval_images import Image, ImageSource, Origin, record_origins
-from agegender.app.eval_model import EvalModel
+from agegender.app.evaluation.images import Image, ImageSource, Origin, record_origins
+from agegender.app.evaluation.model import EvalModel
 from agegender.cores import usable_cores
 from agegender.dataset.crop import find_face
 from agegender.errors import CheckpointError, DataError, ImageError, UsageError

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.eval_faces import ModelCrop
-from agegender.app.eval_images import Origin
-from agegender.app.eval_report import Results, columns_of, padded
+from agegender.app.evaluation.faces import ModelCrop
+from agegender.app.evaluation.images import Origin
+from agegender.app.evaluation.report import Results, columns_of, padded
 from agegender.errors import DataError
 from agegender.files import write_json, write_text
 from agegender.labels import BIN_WIDTH

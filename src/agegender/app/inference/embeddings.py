@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.infer_config import STANDARD_OUTPUT, InferConfig
-from agegender.app.infer_model import find_told
-from agegender.app.infer_report import say
-from agegender.app.infer_texts import text
+from agegender.app.inference.config import STANDARD_OUTPUT, InferConfig
+from agegender.app.inference.model import find_told
+from agegender.app.inference.report import say
+from agegender.app.inference.texts import text
 from agegender.app.messages import say as common
 from agegender.app.named_files import check_outputs, spare_inputs
 from agegender.app.run_statistics import note

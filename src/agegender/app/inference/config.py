@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from agegender.app.infer_targets import PICTURE_SUFFIXES
+from agegender.app.inference.targets import PICTURE_SUFFIXES
 from agegender.config import add_options, collect, option, parse_bool
 from agegender.deploy.detectors import DETECTORS
 from agegender.errors import UsageError

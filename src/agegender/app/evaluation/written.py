@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agegender.app.eval_about import Run, facts
-from agegender.app.eval_config import REPORT_FILES, REPORT_SHARES, EvalConfig
-from agegender.app.eval_images import Origin
-from agegender.app.eval_report import Results
+from agegender.app.evaluation.about import Run, facts
+from agegender.app.evaluation.config import REPORT_FILES, REPORT_SHARES, EvalConfig
+from agegender.app.evaluation.images import Origin
+from agegender.app.evaluation.report import Results
 from agegender.app.messages import say
 from agegender.app.named_files import identity
 from agegender.calibration import Calibration
@@ -24,9 +24,9 @@ from agegender.files import write_json, write_text
 from agegender.report.faces import Faces, rounded
 
 if TYPE_CHECKING:
-    from agegender.app.eval_faces import FaceSet
-    from agegender.app.eval_model import EvalModel
-    from agegender.app.eval_worst import WorstFaces
+    from agegender.app.evaluation.faces import FaceSet
+    from agegender.app.evaluation.model import EvalModel
+    from agegender.app.evaluation.worst import WorstFaces
 
 # How many of the largest errors report.json names.
 NAMED_ERRORS = 40
@@ -71,7 +71,7 @@ def worst_faces(config: EvalConfig) -> WorstFaces | None:
     """Return what collects the faces for the page, None where none is asked for."""
     if not config.report or not config.report_faces:
         return None
-    from agegender.app.eval_worst import WorstFaces
+    from agegender.app.evaluation.worst import WorstFaces
 
     return WorstFaces(config.report_faces)
 

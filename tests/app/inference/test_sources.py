@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agegender.app.infer_sources import Found, Listed, Search, find_photos, open_sources
+from agegender.app.inference.sources import Found, Listed, Search, find_photos, open_sources
 from agegender.errors import UsageError
 
 pytestmark = pytest.mark.quick

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
-from agegender.app.infer_config import InferConfig
-from agegender.app.infer_report import say
-from agegender.app.infer_texts import text
+from agegender.app.inference.config import InferConfig
+from agegender.app.inference.report import say
+from agegender.app.inference.texts import text
 from agegender.app.messages import model_line
 
 if TYPE_CHECKING:

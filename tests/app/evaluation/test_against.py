@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agegender.app.cli import main
-from agegender.app.eval_against import GenderAge, box_of, find_genderage
+from agegender.app.evaluation.against import GenderAge, box_of, find_genderage
 from agegender.dataset.sources.synthetic import synthetic_sample
 from agegender.deploy.insightface_task import POINTS_IN_BOX
 from agegender.errors import CheckpointError, UsageError

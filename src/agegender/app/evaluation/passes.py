@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.eval_report import Results
+from agegender.app.evaluation.report import Results
 from agegender.app.messages import say
 from agegender.doubt import NUMBERS
 from agegender.labels import MALE

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agegender.app.eval_faces import FaceRows
-from agegender.app.eval_images import Origin
-from agegender.app.eval_report import exact_ages
+from agegender.app.evaluation.faces import FaceRows
+from agegender.app.evaluation.images import Origin
+from agegender.app.evaluation.report import exact_ages
 from agegender.face.photo import encode_jpeg
 from agegender.labels import MALE
 from agegender.report.page import Picture, Worst

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agegender.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from agegender.app.eval_faces import ModelCrop
+    from agegender.app.evaluation.faces import ModelCrop
     from agegender.pipeline.set_info import SetInfo
 
 

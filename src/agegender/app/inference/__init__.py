@@ -1,0 +1,1 @@
+"""What infer.py is made of: models, sources, targets, results."""
