@@ -4,10 +4,12 @@ python tools/average.py runs/m50/model,23 runs/m50-fair/model,8 --output runs/me
 python tools/average.py runs/a/model,best runs/b/model,best runs/c/model,best --weights 1 1 2 --output runs/mean/model
 
 Worth trying where the runs began from one another or from the same checkpoint: models that were trained apart from the
-start lie too far apart, and their mean is worth nothing. What BatchNorm has counted is averaged as well. Score the
-result on val before you believe in it: it has no figures and no calibration (tools/calibrate.py) of its own.
+start lie too far apart, and their mean is worth nothing. What BatchNorm has counted is averaged as well, which is right
+only for checkpoints that are close to each other; --recount TRAIN.rec counts it anew on faces of the training set (with
+PyTorch). Score the result on val before you believe in it: it has no figures and no calibration (tools/calibrate.py).
 
-Source: Wortsman et al., Model soups, ICML 2022. Exit code: 0 all well, 1 a checkpoint can't be used, 2 wrong usage.
+Sources: Wortsman et al., Model soups, ICML 2022; Izmailov et al., UAI 2018 (--recount).
+Exit code: 0 all well, 1 a checkpoint can't be used, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agegender.app.ending import exit_code_of
 from agegender.app.parser import CommandParser
@@ -77,6 +80,10 @@ def _run(args: argparse.Namespace) -> int:
     for other in found[1:]:
         _check_same(found[0], other)
     params = mean_of([checkpoint.params for checkpoint in found], weights)
+    if args.recount is not None:
+        from tools.batch_statistics import recounted
+
+        params = recounted(dataclasses.replace(found[0], params=params), args.recount)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     if params_path(args.output, EPOCH).exists():
         raise UsageError(f"{params_path(args.output, EPOCH)} is there already; --output names a new prefix")
@@ -88,6 +95,8 @@ def _run(args: argparse.Namespace) -> int:
         for checkpoint, weight in zip(found, weights, strict=True)
     ]
     extra = {**info.extra, "mean_of": parts}
+    if args.recount is not None:
+        extra["recounted_on"] = Path(args.recount).name
     write_info(
         args.output,
         dataclasses.replace(info, best=EPOCH, last=EPOCH, metrics={}, calibration={}, extra=extra),
@@ -119,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="name or PREFIX,EPOCH (a number, best or last)")
     parser.add_argument("--weights", nargs="+", type=float, metavar="W", help="one per model (default: all alike)")
+    parser.add_argument(
+        "--recount", metavar="REC", help="count BatchNorm's statistics anew on faces of this set (the training set)"
+    )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="PREFIX", help="prefix of what is written, epoch 1"
     )

@@ -64,6 +64,28 @@ def test_what_is_trained() -> None:
     assert set(dict(module.named_parameters())) == {module.names[name] for name in module.names if name[:3] == "arg"}
 
 
+def test_recount_takes_the_mean_of_the_batches_statistics() -> None:
+    """Of the first norm, checked by NumPy on the maps that it is given; the second one is behind it."""
+    graph, params = small()
+    module = GraphModule(graph, params)
+    batches = [images(6) * factor for factor in (1.0, 2.0, 4.0)]
+    assert module.recount(iter(batches)) == 3
+    counted = module.export_params()
+    weight, bias = (torch.from_numpy(params[f"arg:body.conv_{kind}"]) for kind in ("weight", "bias"))
+    maps = [torch.nn.functional.conv2d(batch, weight, bias).numpy() for batch in batches]
+    for kind, of in (("mean", np.mean), ("var", np.var)):
+        expected = np.mean([of(each, axis=(0, 2, 3)) for each in maps], axis=0)
+        np.testing.assert_allclose(counted[f"aux:bn_moving_{kind}"], expected, rtol=1e-4, atol=1e-5)
+        assert not np.allclose(counted[f"aux:fc1_moving_{kind}"], params[f"aux:fc1_moving_{kind}"])
+    kept = [name for name in params if name.startswith("arg:") and name != "arg:fc1_gamma"]
+    assert all(np.array_equal(counted[name], params[name]) for name in kept)
+    # A training afterwards counts with the graph's own momentum.
+    module.train()
+    module(batches[0])
+    expected = 0.8 * counted["aux:bn_moving_mean"] + 0.2 * maps[0].mean((0, 2, 3))
+    np.testing.assert_allclose(module.export_params()["aux:bn_moving_mean"], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_names_that_would_be_alike_are_kept_apart() -> None:
     sym = load_mxnet().sym
     parts = [sym.FullyConnected(sym.Variable("data"), num_hidden=2, no_bias=True, name=name) for name in ("a.b", "a_b")]

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from agegender.errors import CheckpointError
+from agegender.face.photo import encode_jpeg
 from agegender.graph.checkpoint import load_checkpoint, save_checkpoint
 from agegender.graph.info import read_info, write_info
+from agegender.recordio import Header, RecordWriter, pack
 from tools.average import main, mean_of
 
 
@@ -87,3 +89,26 @@ def test_nothing_is_overwritten(pair: tuple[str, str], capsys: pytest.CaptureFix
     assert main([*pair, "--output", "a"]) == 2
     assert "a-0001.params is there already; --output names a new prefix" in capsys.readouterr().err
     assert Path("a-0001.params").read_bytes() == before
+
+
+def test_recount_changes_statistics_alone(
+    pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(0)
+    with RecordWriter(tmp_path / "train.rec") as writer:
+        for key in range(70):
+            picture = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            writer.write(key, pack(Header(np.array([key % 2, key], np.float32), key), encode_jpeg(picture)))
+    assert main([*pair, "--output", "old/model"]) == 0
+    assert main([*pair, "--output", "new/model", "--recount", "train.rec"]) == 0
+    old, new = (load_checkpoint(name, 1).params for name in ("old/model", "new/model"))
+    assert old.keys() == new.keys()
+    moved = {name for name, array in old.items() if not np.array_equal(array, new[name])}
+    assert moved == {name for name in old if name.startswith("aux:")}
+    info = read_info("new/model")
+    assert info is not None and info.extra["recounted_on"] == "train.rec"
+    capsys.readouterr()
+    assert main([*pair, "--output", "none/model", "--recount", "nowhere.rec"]) == 1
+    assert capsys.readouterr().err == "average.py: error: there is no nowhere.rec (there are train.rec)\n"
+    assert not Path("none/model-0001.params").exists()

@@ -21,14 +21,14 @@ class BatchNorm(nn.Module):
     """MXNet's BatchNorm: ``moving = momentum * moving + (1 - momentum) * batch``, with the biased batch variance.
 
     PyTorch's layer weighs the other way round and keeps the unbiased variance. Statistics are computed in float32, also
-    from bf16 data. With a ``group`` the batch is that of all its processes.
+    from bf16 data. With a ``group`` the batch is that of all its processes. ``momentum`` may change between batches.
     """
 
     def __init__(self, attrs: Attributes) -> None:
         super().__init__()
         self.group: ProcessGroup | None = None
         self._eps = attrs.real("eps", 1e-3)
-        self._momentum = attrs.real("momentum", 0.9)
+        self.momentum = attrs.real("momentum", 0.9)
         self._fixed = has_fixed_gamma(attrs)
         self._global = attrs.boolean("use_global_stats", False)
         self._axis = attrs.integer("axis", 1)
@@ -43,8 +43,8 @@ class BatchNorm(nn.Module):
         else:
             out, mean, variance = self._normalise(data, weight, beta)
             with torch.no_grad():
-                moving_mean.lerp_(mean, 1 - self._momentum)
-                moving_var.lerp_(variance, 1 - self._momentum)
+                moving_mean.lerp_(mean, 1 - self.momentum)
+                moving_var.lerp_(variance, 1 - self.momentum)
         return out if self._axis in (1, 1 - data.dim()) else out.movedim(1, self._axis)
 
     def _normalise(self, data: Tensor, weight: Tensor | None, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:

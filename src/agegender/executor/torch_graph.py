@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,32 @@ class GraphModule(nn.Module):
         for module in self.modules():
             if isinstance(module, BatchNorm):
                 module.group = group
+
+    @torch.no_grad()
+    def recount(self, batches: Iterable[Tensor]) -> int:
+        """Replace the statistics of every BatchNorm by their mean over ``batches``; return how many batches these were.
+
+        Everything else stays as it is, and dropout off. Batches have to be mixed as in training, and of one size. Where
+        weights were changed by hand, as in a mean of networks, what BatchNorm had counted before fits no more.
+
+        Source: Izmailov et al., Averaging Weights Leads to Wider Optima, UAI 2018, section 3.2.
+        """
+        self.eval()
+        norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
+        before = [norm.momentum for norm in norms]
+        count = 0
+        try:
+            for data in batches:
+                for norm in norms:
+                    norm.train()
+                    norm.momentum = count / (count + 1)
+                self(data)
+                count += 1
+        finally:
+            for norm, momentum in zip(norms, before, strict=True):
+                norm.momentum = momentum
+                norm.eval()
+        return count
 
     def _load(self, params: Mapping[str, npt.NDArray[Any]]) -> None:
         wanted = self.graph.parameters(self.input)
