@@ -39,7 +39,7 @@ from benchmarks.packing import peak_memory  # noqa: E402
 from benchmarks.table import print_table  # noqa: E402
 
 PARTS = ("nets", "photo", "cold")
-MODELS = ("ssrnet", "m50", "r50")
+MODELS = ("ssrnet", "m50", "lite0", "r50")
 RUNTIMES = ("onnxruntime", "int8", "mxnet")
 BATCHES = (1, 32)
 THREADS = tuple(dict.fromkeys((1, min(2, usable_cores()))))

@@ -61,7 +61,9 @@ def test_a_preset_says_where_it_comes_from_and_what_to_compare(preset: Path) -> 
     assert "To compare" in comment or "second one" in comment
 
 
-@pytest.mark.parametrize(("model", "preset"), [("ssrnet", "shipped-ssrnet"), ("m50", "shipped-m50")])
+@pytest.mark.parametrize(
+    ("model", "preset"), [("ssrnet", "shipped-ssrnet"), ("m50", "shipped-m50"), ("lite0", "shipped-lite0")]
+)
 def test_shipped_models_were_trained_by_their_presets(model: str, preset: str) -> None:
     """The configuration that a shipped checkpoint carries is the preset's, flag by flag."""
     config, augmentation = flags_of(ROOT / "configs" / f"{preset}.yaml")
@@ -71,7 +73,10 @@ def test_shipped_models_were_trained_by_their_presets(model: str, preset: str) -
     different = {
         name: (value, now.get(name))
         for name, value in info.config.items()
-        if name in now and name not in PLACES and now[name] != value and not (name == "backbone_lr" and value is None)
+        if name in now
+        and name not in PLACES
+        and now[name] != value
+        and not (name == "backbone_lr" and value in (None, 1.0))
     }
     assert different == {}
 
@@ -81,6 +86,7 @@ def test_shipped_models_were_trained_by_their_presets(model: str, preset: str) -
     [
         ("ssrnet", ["shipped-ssrnet"]),
         ("m50", ["shipped-m50-64", "shipped-m50", "shipped-m50-b", "shipped-m50-c", "shipped-m50-d"]),
+        ("lite0", ["shipped-lite0-97", "shipped-lite0", "shipped-lite0-b"]),
     ],
 )
 def test_cards_and_presets_say_the_same(model: str, presets: list[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, roc_auc_score, root_mean_squared_error
 
 REPORTS = Path(__file__).resolve().parents[2] / "docs/reports"
-MODELS = ("m50", "ssrnet")
+MODELS = ("lite0", "m50", "ssrnet")
 
 
 def columns(name: str) -> dict[str, Any]:
