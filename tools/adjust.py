@@ -213,7 +213,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=64, metavar="N")
     parser.add_argument("--gpu_ids", metavar="IDS", help="as eval.py's")
     parser.add_argument("--engine", default="auto", choices=("auto", *EXECUTORS))
-    parser.add_argument("--label_order", choices=LABEL_ORDERS, help="default: the set's own")
+    parser.add_argument(
+        "--label_order",
+        choices=LABEL_ORDERS,
+        metavar="ORDER",
+        help=f"order of the labels: {'; '.join(LABEL_ORDERS)} (default: the set's own)",
+    )
     return parser
 
 

@@ -231,7 +231,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", choices=("auto", *EXECUTORS), default="auto", help="what runs the net; auto: as in train")
     add("--gpu_ids", metavar="IDS", help="GPUs, as 0,1, or cpu (default: the first GPU, else CPU)")
     add("--batch_size", type=int, default=128, metavar="N", help="faces at once (default: 128)")
-    add("--label_order", choices=LABEL_ORDERS, help="order of the labels (default: what the set says)")
+    add(
+        "--label_order",
+        choices=LABEL_ORDERS,
+        metavar="ORDER",
+        help=f"order of the labels: {'; '.join(LABEL_ORDERS)} (default: what the set says)",
+    )
     add("--bad_records", choices=("stop", "skip"), default="stop", help="stop at a bad record, or leave it out")
     return parser
 

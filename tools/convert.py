@@ -81,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         help="probabilities, logits or number, where a trial can't tell: age=logits,gender=probabilities",
     )
     group.add_argument(
-        "--label_order", choices=LABEL_ORDERS, default=LABEL_ORDERS[0], help="of gender (default: female,male)"
+        "--label_order",
+        choices=LABEL_ORDERS,
+        default=LABEL_ORDERS[0],
+        metavar="ORDER",
+        help="of gender: female,male (default) or male,female",
     )
     group.add_argument("--age_bins", type=_bins, metavar="AGES", help="ages of the columns: 1..100 or 5,15,25")
     group.add_argument(

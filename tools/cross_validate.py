@@ -29,12 +29,14 @@ from tqdm import tqdm
 from agegender.app import train as train_command
 from agegender.app.ending import exit_code_of
 from agegender.app.networks import build_network
+from agegender.app.one_line import OneLineParser
 from agegender.app.parser import CommandParser
 from agegender.config import collect
 from agegender.dataset.folds import Folds, PackedFaces, make_folds, own_folds, read_faces, write_folds
 from agegender.engine.config import TrainConfig
 from agegender.errors import DataError, UsageError
 from agegender.files import write_json, write_text
+from agegender.graph.lookup import CROSS_VALIDATION
 from agegender.metrics.spread import Spread, over_folds
 from agegender.pipeline.set_info import read_set_info
 from agegender.plots.curves import save_curves
@@ -51,7 +53,7 @@ EXAMPLES = """examples:
 What comes out, in --output: results.csv (a row per seed, fold and split), results.json, results.png, and per network
 its checkpoints, curves and train.log. exit code: 0 all well, 1 bad data, 2 wrong usage, 130 Ctrl-C (nothing is lost)"""
 METRICS = ("acc", "MAE", "CUM_5", "bin_acc", "bin_1off")
-PLAN = "folds.json"
+PLAN = CROSS_VALIDATION
 # What this tool says itself.
 _OURS = ("data_dir", "prefix", "resume", "seed", "gpu_ids")
 
@@ -341,7 +343,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cross_validate.py (flags of train.py)", allow_abbrev=False)
+    parser = OneLineParser(prog="cross_validate.py (flags of train.py)", allow_abbrev=False)
     parser.add_argument("--debug", action="store_true")
     train_command.add_arguments(parser)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from agegender.app.ending import exit_code_of
+from agegender.app.one_line import OneLineParser
 from agegender.app.parser import CommandParser
 from agegender.errors import UsageError
 
@@ -39,6 +41,7 @@ LOOSE, DEFAULT_TEMPLATE = "none", "utkface"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands and return the exit code: 0, 1 (damaged data), 2 (usage), 130 (Ctrl-C)."""
     args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     return exit_code_of(lambda: int(args.run(args)), prog="exchange.py", debug=args.debug)
 
 
@@ -183,9 +186,9 @@ def _may_write(paths: Iterable[Path], force: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     kind = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="exchange.py", description=__doc__, epilog=EXAMPLES, formatter_class=kind)
+    parser = OneLineParser(prog="exchange.py", description=__doc__, epilog=EXAMPLES, formatter_class=kind)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
     for name, run, other in (("import", import_, "output"), ("export", export, "target")):
         command = commands.add_parser(name, help=run.__doc__, description=run.__doc__, command=f"exchange {name}")
         command.set_defaults(run=run)
@@ -194,7 +197,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--format", choices=FORMATS, help="default: by the ending")
         command.add_argument("--force", action="store_true", help="replace what is there")
         command.add_argument(
-            "--label_order", choices=ORDERS, default=ORDERS[0], help="insightface: what a record's labels are"
+            "--label_order",
+            choices=ORDERS,
+            default=ORDERS[0],
+            metavar="ORDER",
+            help=f"insightface: what a record's labels are: {'; '.join(ORDERS)} (default: {ORDERS[0]})",
         )
         (_add_import if name == "import" else _add_export)(command)
     return parser
@@ -209,7 +216,13 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--template", required=True, help="crop template that the images are in; none: loose photos, to be detected")
     add("--set_template", default="", help="crop template of the set (default: the images', of loose photos utkface)")
-    add("--gender_coding", choices=("female,male", "male,female"), default="female,male")
+    add(
+        "--gender_coding",
+        choices=("female,male", "male,female"),
+        default="female,male",
+        metavar="CODING",
+        help="whom the container calls 0 and 1: female,male (default) or male,female",
+    )
     add("--color_order", choices=("rgb", "bgr"), default="rgb", help="of HDF5's pixels")
     add("--name", default="", help="name of the source (default: what the container says of a face, else the file's)")
     add("--synthetic", action="store_true", help="the faces are drawn, no photographs")

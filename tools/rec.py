@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from agegender.app.ending import exit_code_of
+from agegender.app.one_line import OneLineParser
 from agegender.errors import DataError, RecordError, UsageError
 from agegender.npy import read_vector
 from agegender.recordio import (
@@ -41,7 +42,7 @@ EXAMPLES = """examples:
 exit code: 0 all well, 1 damaged data, 2 wrong usage"""
 
 LABEL_ORDERS = ("gender,age", "age,gender")
-OWN_ORDER = "order of the labels (default: the set's own)"
+OWN_ORDER = "order of the labels, gender,age or age,gender (default: the set's own)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,9 +136,9 @@ def show(args: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     kind = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="rec.py", description=__doc__, epilog=EXAMPLES, formatter_class=kind)
+    parser = OneLineParser(prog="rec.py", description=__doc__, epilog=EXAMPLES, formatter_class=kind)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     file_help = "a .rec; the stem of shards; or a glob pattern"
     bodies: dict[str, Any] = {
         "choices": ("markers", "decode", "none"),
@@ -145,19 +146,32 @@ def _parser() -> argparse.ArgumentParser:
         "help": "check JPEG markers, decode every image, or leave the bodies alone (default: markers)",
     }
     for run, name in ((info, "info"), (verify_files, "verify"), (index, "index"), (show, "show")):
-        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        command = _command(commands, name, run.__doc__)
         command.set_defaults(run=run)
-        command.add_argument("path", type=Path, help=file_help)
+        command.add_argument("path", metavar="FILE.rec", type=Path, help=file_help)
         if name == "verify":
             command.add_argument("--bodies", **bodies)
-            command.add_argument("--label_order", choices=LABEL_ORDERS, help=OWN_ORDER)
+            command.add_argument("--label_order", choices=LABEL_ORDERS, metavar="ORDER", help=OWN_ORDER)
         if name == "show":
             _add_show_options(command)
-    command = commands.add_parser("repair", help=repair_file.__doc__, description=repair_file.__doc__)
+    command = _command(commands, "repair", repair_file.__doc__)
     command.set_defaults(run=repair_file)
-    command.add_argument("source", type=Path, help="the damaged .rec; it is not touched")
-    command.add_argument("target", type=Path, help="the new .rec")
+    command.add_argument("source", metavar="DAMAGED.rec", type=Path, help="the damaged .rec; it is not touched")
+    command.add_argument("target", metavar="NEW.rec", type=Path, help="the new .rec, for the whole records")
     command.add_argument("--bodies", **bodies)
+    return parser
+
+
+def _command(commands: Any, name: str, about: str | None) -> OneLineParser:
+    """Add a command whose --help ends in its line of the examples."""
+    lines = [line for line in EXAMPLES.splitlines() if f"rec.py {name} " in line]
+    parser: OneLineParser = commands.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog="\n".join(["example:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     return parser
 
 
@@ -166,7 +180,7 @@ def _add_show_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keys", help="these keys instead, comma-separated")
     command.add_argument("--seed", type=int, help="draw them at random with this seed (default: evenly spread)")
     command.add_argument("--columns", type=int, default=8, help="faces in a row (default: 8)")
-    command.add_argument("--label_order", choices=LABEL_ORDERS, help=OWN_ORDER)
+    command.add_argument("--label_order", choices=LABEL_ORDERS, metavar="ORDER", help=OWN_ORDER)
     command.add_argument("--output", type=Path, default=Path("faces.png"), help="picture to write (default: faces.png)")
 
 

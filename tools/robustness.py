@@ -440,7 +440,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--severities", metavar="1-5", help="grade each corruption: 1-5, 3 or 1,3,5 (default: its usual amount)")
     add("--plot", metavar="FILE", help="draw MAE over severity")
     add("--seed", type=int, default=0, help="seed of what is drawn (default: 0)")
-    add("--label_order", choices=LABEL_ORDERS, help="order of the labels (default: what the set says)")
+    add("--label_order", choices=LABEL_ORDERS, metavar="ORDER", help=f"{'; '.join(LABEL_ORDERS)} (default: the set's)")
     add("--bad_records", choices=("stop", "skip"), default="stop", help="stop at a bad record, or leave it out")
     return parser
 

@@ -72,6 +72,32 @@ def test_packs_what_lies_under_the_root(chips: Path, capsys: pytest.CaptureFixtu
     assert f"{chips / 'train.rec'} is there already; it will be replaced" in capsys.readouterr().err
 
 
+def test_a_set_that_goes_is_named(tmp_path: Path, root: Path) -> None:
+    def said(*flags: object) -> str:
+        # Apart: a process logs to the standard error that it began with.
+        words = ("--synthetic", 24, "--image_size", SIZE, "--output", "out", "--workers", 1, *flags)
+        command = [sys.executable, root / "create_dataset.py", *words]
+        done = subprocess.run([str(word) for word in command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    assert said("--test_ratio", 0.2, "--lang", "en") == ""
+    assert (tmp_path / "out" / "test.rec").is_file()
+    assert said("--lang", "en").splitlines() == [
+        "out/train.rec is there already; it will be replaced when the new one is complete",
+        "out: the new set has no test.csv, test.idx, test.json, test.lst, test.rec; "
+        "the old ones will be removed when it is complete",
+    ]
+    assert not list((tmp_path / "out").glob("test.*"))
+    assert said("--shards", 2, "--lang", "zh").splitlines() == [
+        "out/train.rec已存在；新的数据集完成后将替换它",
+        "out：新数据集没有train.idx, train.rec；新数据集完成后将删除这些旧文件",
+    ]
+    assert said("--shards", 2, "--lang", "en").splitlines() == [
+        "out/train-*-of-00002.rec (2 files) is there already; it will be replaced when the new one is complete"
+    ]
+
+
 def test_unreadable_images_make_the_exit_code_1(chips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = next((chips / "UTKFace").iterdir())
     name.write_bytes(b"no picture")

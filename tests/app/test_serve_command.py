@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from agegender.app.cli import run_command
-from agegender.app.serve import read_tokens
+from agegender.app.serve import PACKAGES, read_tokens
 from agegender.errors import UsageError
 
 
@@ -163,3 +163,19 @@ def test_a_port_that_is_taken(root: Path) -> None:
         )
     assert done.returncode == 2
     assert done.stderr == f"serve.py: error: can't listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_without_what_it_needs(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    assert run_command("serve", ["--model", "ssrnet"], prog="serve.py") == 2
+    assert capsys.readouterr().err == (
+        f"serve.py: error: the package {name} is not installed in {sys.executable}; "
+        "pip install -r requirements-serve.txt (or agegender[serve]) installs what is needed\n"
+    )
+
+
+def test_its_requirements_hold_what_it_looks_for(root: Path) -> None:
+    lines = (root / "requirements-serve.txt").read_text().splitlines()
+    pinned = {line.partition("==")[0].replace("-", "_") for line in lines}
+    assert set(PACKAGES) <= pinned

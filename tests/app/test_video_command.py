@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from agegender.app.cli import run_command
-from agegender.app.video import run_video, video_path
+from agegender.app.video import check_video, run_video, video_path
 from agegender.deploy import Predictor
 from agegender.deploy.draw import COLOURS
 from agegender.deploy.face import Face
@@ -281,3 +282,34 @@ def test_options_that_do_not_go_with_a_video(
 ) -> None:
     assert run_command("infer", ["--video", "crossing.mkv", *arguments], prog="infer.py") == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.tif", "photo.mp4", "phone.jpg"])
+def test_a_photo_is_no_video(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture = Image.new("RGB", (40, 30), "white")
+    if name == "phone.jpg":  # as phones write them: the photo and its depth
+        picture.save(name, "MPO", save_all=True, append_images=[Image.new("RGB", (20, 15))])
+    else:
+        picture.save(name, "JPEG" if name.endswith(".mp4") else None)
+    assert run_command("infer", ["--video", name, "--model", "ssrnet"], prog="infer.py") == 2
+    assert capsys.readouterr().err == (f"infer.py: error: --video {name} is a still picture; photos go after --image\n")
+    assert not Path("output").exists()
+
+
+def test_what_moves_is_no_still_picture(crossing: Path, root: Path, tmp_path: Path) -> None:
+    check_video(crossing)
+    check_video(tmp_path / "gone.mp4")
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("white", "red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    check_video(tmp_path / "moving.gif")
+    for frame in frames:
+        with open(tmp_path / "stream.mjpeg", "ab") as file:
+            frame.save(file, "JPEG")
+    check_video(tmp_path / "stream.mjpeg")
+    for suffix in (".mp4", ".mov", ".avi"):
+        with VideoFileWriter(tmp_path / f"short{suffix}", fps=10, size=(160, 120)) as writer:
+            writer.write(np.full((120, 160, 3), 128, np.uint8))
+        check_video(tmp_path / f"short{suffix}")

@@ -163,6 +163,8 @@ def test_a_list_is_a_source_of_its_own(tmp_path: Path) -> None:
     assert "mine_list.txt:3: age '-7' is not within 0..120" in problems.rows[0].detail
     with pytest.raises(UsageError, match=r"list file 'none\.csv' does not exist"):
         list_source("none.csv")
+    with pytest.raises(UsageError, match=r"list file '.*' is no file"):
+        list_source(tmp_path)
 
 
 def test_every_source_says_where_it_comes_from_and_goes() -> None:

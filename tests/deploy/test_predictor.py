@@ -13,7 +13,7 @@ import pytest
 
 from agegender.deploy.net import Net
 from agegender.deploy.predict import Predictor
-from agegender.errors import CheckpointError, UsageError
+from agegender.errors import CheckpointError, ImageError, UsageError
 from agegender.executor import open_executor
 from agegender.executor.base import Executor
 from agegender.face.align import warp
@@ -102,6 +102,43 @@ def test_each_face_is_judged_alone(predictor: Predictor, people: np.ndarray) -> 
 
 def test_no_face_is_an_empty_list(predictor: Predictor) -> None:
     assert predictor.predict(np.zeros((200, 200, 3), np.uint8)) == []
+
+
+def test_a_path_is_read_as_the_photo_it_names(predictor: Predictor, people: np.ndarray, root: Path) -> None:
+    path = root / "test.jpg"
+    plain = [face.to_json() for face in predictor.predict(people)]
+    assert len(plain) == 2
+    for photo in (path, str(path)):
+        assert [face.to_json() for face in predictor.predict(photo)] == plain
+    empty = np.zeros((200, 200, 3), np.uint8)
+    pages = predictor.predict([str(path), empty, path])
+    assert [[round(float(end)) for end in face.box] for face in pages[2]] == [
+        [round(end) for end in face["box"]] for face in plain
+    ]
+    assert [len(page) for page in pages] == [2, 0, 2]
+    assert predictor.predict(np.stack([empty, empty])) == [[], []]
+    assert predictor.predict([]) == []
+    with pytest.raises(ImageError, match=r"^gone\.jpg: can't be read \(No such file or directory\)$"):
+        predictor.predict("gone.jpg")
+
+
+@pytest.mark.parametrize(
+    ("photo", "given"),
+    [
+        (np.zeros((20, 30, 3), np.float32), "an array (20, 30, 3) float32"),
+        (np.zeros((20, 30), np.uint8), "an array (20, 30) uint8"),
+        (np.zeros((20, 30, 4), np.uint8), "an array (20, 30, 4) uint8"),
+        (np.zeros((2, 20, 30, 1), np.uint8), "an array (20, 30, 1) uint8"),
+        ([np.zeros((20, 30), bool)], "an array (20, 30) bool"),
+        ([[1, 2, 3]], "list"),
+        (None, "NoneType"),
+        (b"\xff\xd8", "bytes"),
+    ],
+)
+def test_what_is_no_photo_is_said(predictor: Predictor, photo: Any, given: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        predictor.predict(photo)
+    assert str(caught.value) == f"a photo is a path or an array (H, W, 3) uint8 RGB, not {given}"
 
 
 def test_without_detector_the_photo_is_the_crop(checkpoint: Checkpoint, executor: Executor, people: np.ndarray) -> None:

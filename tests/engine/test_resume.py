@@ -219,3 +219,17 @@ def test_a_damaged_configuration_is_named(make_network: Build, configure: Config
     (config.checkpoint_prefix.parent / "config.json").write_text("{")
     with pytest.raises(DataError, match=r"config\.json is no JSON object .*; delete it to go on without it"):
         train(configure(end_epoch=2, resume=True), AUGMENTED, network_json=network)
+
+
+def test_a_finished_run_says_that_nothing_is_left(
+    make_network: Build, configure: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(configure(end_epoch=1), LoaderConfig(), network_json=make_network())
+    said = "nothing is left to do: 1 epoch is trained; --end_epoch N, N above 1, trains more"
+    caplog.set_level(logging.INFO, logger="agegender")
+    result = train(configure(end_epoch=1, resume=True), LoaderConfig(), network_json=make_network())
+    assert (result.last, result.interrupted) == (1, False)
+    assert said in caplog.messages
+    caplog.clear()
+    assert train(configure(end_epoch=2, resume=True), LoaderConfig(), network_json=make_network()).last == 2
+    assert not [message for message in caplog.messages if "nothing is left" in message]

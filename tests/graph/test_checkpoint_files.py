@@ -158,6 +158,11 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model-0009\.params does not exist \(epochs there: 1 to 3\)"):
         load_checkpoint(prefix, 9)
     params_path(prefix, 2).unlink()
+    named = tiny(tmp_path / "named", epochs=(13, 15), best=13, last=15)
+    with pytest.raises(
+        CheckpointError, match=r"-0001\.params does not exist \(epochs there: 13, 15; .*,best takes 13\)$"
+    ):
+        load_checkpoint(named, 1)
     with pytest.raises(CheckpointError, match=r"model\.json does not say which epoch is best \(epochs there: 1, 3\)"):
         load_checkpoint(prefix, "best")
     with pytest.raises(CheckpointError, match="epoch 'first' is neither a number nor 'best' nor 'last'"):

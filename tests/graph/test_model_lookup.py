@@ -117,6 +117,17 @@ def test_the_newest_run_is_one_that_takes_what_there_is_and_has_learned(models: 
     assert find_model("runs/imagenet", takes="photos").prefix == Path("runs/imagenet/model")
 
 
+def test_a_fold_is_no_run(models: Path) -> None:
+    plan = Path("runs/cross_validation/folds.json")
+    fold = model(Path("runs/cross_validation/seed-0/fold-1/model"), when=2000)
+    model(Path("runs/cross_validation_of_mine/model"), when=1000)
+    assert find_model().prefix == fold  # nothing says yet that it is one
+    plan.write_text("{}", encoding="utf-8")
+    assert find_model().prefix == Path("runs/cross_validation_of_mine/model")
+    assert find_model(str(fold)).prefix == fold
+    assert find_model(runs="runs/cross_validation").origin == ModelOrigin(kind="shipped", name="m50")
+
+
 def test_without_a_name_and_a_run_it_is_the_shipped_model(models: Path) -> None:
     found = find_model(runs="runs")
     assert found.prefix == models / "m50" / "m50"

@@ -191,7 +191,10 @@ def test_a_flag_that_train_does_not_know(photos: list[FaceSample], capsys: pytes
     with pytest.raises(SystemExit) as ended:
         main(["--folds", "2", "--end_epochs", "3"])
     assert ended.value.code == 2
-    assert "unrecognized arguments: --end_epochs 3" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "cross_validate.py (flags of train.py): error: unrecognized arguments: --end_epochs 3; "
+        "did you mean --end_epoch? (--help shows all flags)\n"
+    )
 
 
 def test_a_training_that_fails_is_named(photos: list[FaceSample], capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,10 +163,36 @@ def test_wrong_usage(
     assert _run(*arguments.format(set=faces, new=tmp_path / "new").split()) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    (line,) = [line for line in said.err.splitlines() if "error: " in line]
+    (line,) = said.err.splitlines()
+    assert "error: " in line
     assert re.search(message, line)
     assert not (tmp_path / "new").exists()
     assert faces.read_bytes() == before
+
+
+def test_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    see = " (--help shows all flags)\n"
+    assert _run("import", "a.h5", "set") == 2
+    assert capsys.readouterr().err == (
+        "exchange.py import: error: the following arguments are required: --template; "
+        f"the form is: exchange.py import source output --template TEMPLATE{see}"
+    )
+    assert _run("export", "a", "b", "--fromat", "hdf5") == 2
+    error = "unrecognized arguments: --fromat hdf5; did you mean --format?"
+    assert capsys.readouterr().err == f"exchange.py export: error: {error}{see}"
+
+
+def test_a_set_that_goes_is_named(faces: Path, tmp_path: Path, root: Path) -> None:
+    flags = IMPORT[:4]
+    done = _apart(root, "import", faces, tmp_path / "set", *flags, "--test_ratio", 0.25, "--val_ratio", 0)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = _apart(root, "import", faces, tmp_path / "set", *flags, "--val_ratio", 0, "--force")
+    assert done.stderr == (
+        f"{tmp_path / 'set'}: the new set has no test.csv, test.idx, test.json, test.lst, test.rec; "
+        "the old ones will be removed when it is complete\n"
+    )
+    assert done.stdout == f"{tmp_path / 'set' / 'train.rec'}: 12 faces\n"
+    assert not list((tmp_path / "set").glob("test.*"))
 
 
 def test_gender_coding(faces: Path, tmp_path: Path) -> None:

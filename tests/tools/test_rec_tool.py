@@ -184,6 +184,50 @@ def test_errors_are_one_line(faces: Path, arguments: tuple[str, ...], code: int,
     assert (done.returncode, done.stderr) == (code, message.format(set=faces) + "\n")
 
 
+SEE = " (--help shows all flags)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ("repair", "torn.rec"),
+            "rec.py repair: error: the following arguments are required: NEW.rec; "
+            "the form is: rec.py repair DAMAGED.rec NEW.rec",
+        ),
+        (
+            ("index",),
+            "rec.py index: error: the following arguments are required: FILE.rec; the form is: rec.py index FILE.rec",
+        ),
+        (
+            (),
+            "rec.py: error: the following arguments are required: COMMAND; "
+            "the form is: rec.py {info,verify,index,show,repair} ...",
+        ),
+        (
+            ("show", "torn.rec", "--number", "9", "--cout"),
+            "rec.py show: error: unrecognized arguments: --number 9 --cout; did you mean --count?",
+        ),
+    ],
+)
+def test_wrong_usage_names_the_form(arguments: tuple[str, ...], line: str) -> None:
+    done = _run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line + SEE)
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [
+        ("repair", "python tools/rec.py repair dataset/train.rec dataset/train-repaired.rec"),
+        ("index", "python tools/rec.py index dataset/train.rec"),
+    ],
+)
+def test_the_help_of_a_command_ends_in_an_example(name: str, example: str) -> None:
+    done = _run(name, "--help")
+    assert done.stdout.endswith(f"\nexample:\n  {example}\n")
+    assert f"  {example}\n" in _run("--help").stdout
+
+
 def test_a_broken_set_file_is_named(faces: Path) -> None:
     faces.with_suffix(".json").write_text("{")
     done = _run("info", faces)

@@ -65,7 +65,10 @@ class AgesConfig:
     rec: tuple[str, ...] = option((), help="record file .rec (likewise)", metavar="FILE", repeat=True)
     data_dir: str = option("dataset", help="where to look when neither --list nor --rec is given", metavar="DIR")
     label_order: str = option(
-        "gender,age", help="order of the labels in --rec", choices=("gender,age", "age,gender"), metavar="ORDER"
+        "gender,age",
+        help="order of the labels in --rec, gender,age or age,gender",
+        choices=("gender,age", "age,gender"),
+        metavar="ORDER",
     )
     output: str = option("age_distribution.png", help="picture to write", metavar="FILE")
     balance: str = option(

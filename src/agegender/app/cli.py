@@ -17,6 +17,7 @@ import agegender
 from agegender.app.ending import exit_code_of
 from agegender.app.messages import DEFAULT, language
 from agegender.app.notes import NoteFormatter
+from agegender.app.one_line import OneLineParser
 from agegender.app.parser import CommandParser
 from agegender.app.run_statistics import add_flag, recorded
 
@@ -37,7 +38,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``agegender COMMAND ...`` and return the exit code: 0, 1 (data), 2 (usage), 130 (Ctrl-C)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="agegender", description=agegender.__doc__)
+    parser = OneLineParser(prog="agegender", description=agegender.__doc__)
     parser.add_argument("--version", action="version", version=f"agegender {agegender.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (_, summary) in COMMANDS.items():
@@ -74,7 +75,9 @@ def _run_module(module: ModuleType, args: argparse.Namespace, *, prog: str) -> i
         if args.debug or str(error.name).partition(".")[0] == "agegender":
             raise
         # The scripts of a checkout also start under a Python that nothing was installed for.
-        way_out = "make setup installs what is needed, then: source .venv/bin/activate"
+        way_out = (
+            "pip install -r requirements.txt (or make setup, then: source .venv/bin/activate) installs what is needed"
+        )
         print(
             f"{prog}: error: the package {error.name} is not installed in {sys.executable}; {way_out}", file=sys.stderr
         )

@@ -69,7 +69,7 @@ class EmbedConfig:
     gpu_ids: str | None = option(None, help="GPU to compute on, or cpu (default: the first GPU, else CPU)", metavar="N")
     threads: int | None = option(None, help="threads that compute on a processor (default: one a core)", metavar="N")
     label_order: str | None = option(
-        None, help="order of the labels in the records (default: what the set says, else gender,age)",
+        None, help="order of the labels: gender,age or age,gender (default: what the set says, else gender,age)",
         choices=("gender,age", "age,gender"), metavar="ORDER",
     )  # fmt: skip
     bad_records: str = option(

@@ -69,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
         raise DataError(f"--data {config.data}: not one of its {len(faces)} faces can be scored")
     scores = results.scores()
     note(args, **_statistics(model, faces, scores, data=config.data), seconds=seconds)
-    print("\n".join(figures(scores, lang=lang)))
+    print("\n".join(figures(scores, results, lang=lang)))
     if calibration is not None and config.calibration:
         print("\n".join(calibration_figures(results, calibration, lang=lang)))
     if config.mc_dropout is not None:
@@ -270,12 +270,13 @@ def other_template(info: SetInfo | None, crop: ModelCrop) -> str | None:
 
 
 def _open_list(config: EvalConfig, path: Path, crop: ModelCrop, lang: str) -> tuple[FaceSet, str]:
-    from agegender.app.evaluation.images import ListImages
+    from agegender.app.evaluation.images import ListImages, check_list
     from agegender.app.messages import say
     from agegender.dataset.list_file import read_list
 
     if not path.is_file():
         raise UsageError(f"--data {config.data!r}: there is no such file (create_dataset.py packs one)")
+    check_list(path)
     samples = read_list(path)
     if not samples:
         raise DataError(f"{path} names no face")
@@ -398,7 +399,7 @@ def _tables(config: EvalConfig, results: Results, origins: Any, lang: str) -> It
         scores = results.by(column, origins, lang=lang)
         if scores:
             yield ""
-            yield from table(scores, title=say(column, lang))
+            yield from table(scores, results, title=say(column, lang))
 
 
 def _draw(path: Path, results: Results, scores: Scores, lang: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 from agegender.app.inference.config import InferConfig, add_flags, collect_config
 from agegender.app.run_statistics import note
@@ -64,7 +65,7 @@ def _photos(args: argparse.Namespace, config: InferConfig, *, lang: str) -> int:
 def _video(source: str | int, args: argparse.Namespace, config: InferConfig, video: VideoConfig, *, lang: str) -> int:
     from agegender.app.inference.model import open_model
     from agegender.app.inference.targets import NO_PICTURES
-    from agegender.app.video import run_video
+    from agegender.app.video import check_video, run_video
 
     if video.video is not None and video.camera is not None:
         raise UsageError(f"--video {video.video} and --camera {video.camera}: which one is it to be?")
@@ -79,6 +80,8 @@ def _video(source: str | int, args: argparse.Namespace, config: InferConfig, vid
             raise UsageError(f"{flag} is for photos, --video and --camera are for moving pictures: give either")
     if config.output == NO_PICTURES:
         raise UsageError(f"--output {NO_PICTURES}: a video is always written; --json FILE tells the faces besides")
+    if isinstance(source, str):
+        check_video(Path(source))
     # A gender that the predictor withholds can't be averaged, so the tracks do the withholding.
     predictor = open_model(dataclasses.replace(config, min_confidence=None), lang=lang)
     return run_video(

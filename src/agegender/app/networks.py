@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from agegender.age_bins import DEFAULT_SCHEME, parse_bins
+from agegender.app.inherited import find_origin, inherit, saved_graph
 from agegender.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -50,16 +51,21 @@ def packaged_networks() -> dict[str, Defaults]:
 
 @dataclass(frozen=True, slots=True)
 class BuiltNetwork:
-    """A configuration without gaps, the inference graph as JSON, and the arguments it was built with."""
+    """A configuration without gaps, the inference graph as JSON, and the arguments it was built with.
+
+    ``inherited`` says what it has of the checkpoint that its training begins with, "" where that is nothing.
+    """
 
     config: TrainConfig
     graph_json: str
     arguments: dict[str, Any]
+    inherited: str = ""
 
 
 def build_network(config: TrainConfig) -> BuiltNetwork:
     """Fill in what ``config`` leaves to the network and build its graph.
 
+    What a checkpoint of the same network was built with, with which the training begins, comes before the defaults.
     Raises UsageError for an unknown network (with a suggestion), head or argument, and for anything but the defaults
     where there is no checkout to build it from.
     """
@@ -69,21 +75,28 @@ def build_network(config: TrainConfig) -> BuiltNetwork:
         hint = did_you_mean(config.network, table, cutoff=0.4)
         raise UsageError(f"unknown network {config.network!r}{hint} ({', '.join(table)})")
     config = _sized_by_set(config, table[config.network])
+    origin = find_origin(config)
+    config, inherited = inherit(config, table[config.network], origin)
     resolved = fill_in(config, table[config.network])
     given = _given_arguments(config, table)
+    arguments = {"embedding": resolved.embedding, **given}
+    if resolved.bins:
+        arguments["age_bins"] = resolved.bins
+    complete = {**table[config.network].arguments, **arguments}
     if symbols is None:
+        # A checkpoint brings its graph along, which needs no checkout.
+        saved = saved_graph(resolved, complete, origin)
+        if saved is not None:
+            return BuiltNetwork(resolved, saved, complete, inherited)
         return BuiltNetwork(resolved, _packaged(resolved, given), {})
     from agegender.executor.mxnet_runtime import load_mxnet
 
     load_mxnet()  # with its threads set, before symbols/ imports it
-    arguments = {"embedding": resolved.embedding, **given}
-    if resolved.bins:
-        arguments["age_bins"] = resolved.bins
     try:
         symbol = symbols.build(config.network, head=resolved.head, data_shape=resolved.data_shape, **arguments)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return BuiltNetwork(resolved, symbol.tojson(), {**table[config.network].arguments, **arguments})
+    return BuiltNetwork(resolved, symbol.tojson(), complete, inherited)
 
 
 def fill_in(config: TrainConfig, defaults: Any) -> TrainConfig:

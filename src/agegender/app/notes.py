@@ -13,6 +13,9 @@ CHINESE = {
     "dropping what an interrupted run left in %s (--resume goes on with it)": (
         "丢弃上次中断后留在%s中的内容（加 --resume 可继续）"
     ),
+    "%s: the new set has no %s; the old ones will be removed when it is complete": (
+        "%s：新数据集没有%s；新数据集完成后将删除这些旧文件"
+    ),
     "%s: finishing the set that an earlier run had complete": "%s：完成上次已打包好的数据集",
     "%s has no %s: scanning it (tools/rec.py index writes one)": "%s没有%s，正在扫描（可用 tools/rec.py index 生成）",
     "listening on http://%s:%d (Ctrl-C stops)": "正在监听 http://%s:%d（Ctrl-C 停止）",

@@ -148,11 +148,12 @@ def _pack(sources: list[Source], config: PackCommand, texts: dict[str, str]) -> 
     from agegender.dataset.gather import gather_faces
     from agegender.dataset.journal import PARTIAL
     from agegender.dataset.manifest import old_files
+    from agegender.dataset.outgoing import by_pattern
     from agegender.dataset.pack import pack
 
     output = Path(config.output)
-    if old_files(output, "train"):
-        print(texts["replace"].format(path=output / "train.rec"), file=sys.stderr)
+    for name in by_pattern([name for name in old_files(output, "train") if name.endswith(".rec")]):
+        print(texts["replace"].format(path=output / name), file=sys.stderr)
     faces = gather_faces(sources, Path(config.root))
     try:
         with closing(open_progress(texts)) as progress:

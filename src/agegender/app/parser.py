@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from agegender.app.config_file import COMMAND, Entry, check_command, keys_of, read_entries, unknown_key, value_of
+from agegender.app.one_line import OneLineParser
 from agegender.config import as_yaml
 from agegender.errors import UsageError
 
 _OURS = ("help", "version", "config", "print_config")
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(OneLineParser):
     """Parses a command line; what it leaves open ``--config FILE`` says, and what that leaves open the defaults.
 
     ``command`` is what the file's key ``command`` has to name. ``rest`` is the parser of flags that this one hands on

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ examples:
 TOKENS_VARIABLE = "AGEGENDER_TOKENS"
 # A shorter one can be guessed.
 SHORTEST_TOKEN = 16
+# What requirements-serve.txt is there for, by the names they are imported by.
+PACKAGES = ("uvicorn", "fastapi", "pydantic", "prometheus_client", "python_multipart")
 _log = logging.getLogger(__name__)
 
 
@@ -86,6 +90,7 @@ def main(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; 0 after a graceful stop."""
     from agegender.app.messages import language
 
+    require_service()
     served, config = collect(ServedConfig, args), collect(ServiceConfig, args)
     tokens = read_tokens(config.tokens_file, os.environ.get(TOKENS_VARIABLE))
     if not tokens and not config.only_here:
@@ -96,6 +101,16 @@ def main(args: argparse.Namespace) -> int:
     with bind(config) as place:
         run_server(open_service(served, config, tokens=tokens, lang=language(served.lang)), place)
     return 0
+
+
+def require_service() -> None:
+    """Raise UsageError, with the way to it, where a package that the service needs is not installed."""
+    for name in PACKAGES:
+        if find_spec(name) is None:
+            raise UsageError(
+                f"the package {name} is not installed in {sys.executable}; pip install -r requirements-serve.txt "
+                "(or agegender[serve]) installs what is needed"
+            )
 
 
 def read_tokens(path: str | None, variable: str | None) -> tuple[str, ...]:

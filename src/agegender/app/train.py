@@ -57,6 +57,8 @@ def main(args: argparse.Namespace) -> int:
     if not launched_by_torch() or os.environ["RANK"] == "0":
         _log.info("engine: %s (%s)", engine, reason)
     network = build_network(config)
+    if network.inherited and (not launched_by_torch() or os.environ["RANK"] == "0"):
+        _log.info("%s", network.inherited)
     from agegender.engine import train
 
     result = train(

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     Photo = npt.NDArray[np.uint8]
 
 AUTO = "auto"
+# What a still picture may be, in Pillow's words.
+STILL_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# JPEG after JPEG, of which the first alone would be a photo.
+MOTION_JPEG = (".mjpg", ".mjpeg")
 TEXTS = {
     "en": {
         "done": "{source}: {frames} frames at {speed:.1f} frames/s, faces detected every {every}; drawn in {output}",
@@ -128,6 +133,24 @@ def video_path(source: str | int, output: str) -> Path:
     if not isinstance(source, int) and identity(Path(source)) == identity(path):
         raise UsageError(f"--output would overwrite the video {path}; name another folder")
     return path
+
+
+def check_video(path: Path) -> None:
+    """Raise UsageError where the file ``path`` is a still picture. One that isn't there, or no picture, passes."""
+    from PIL import Image
+
+    if not path.is_file() or path.suffix.lower() in MOTION_JPEG:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=STILL_FORMATS) as picture:
+                # A phone's photo (MPO) may hold a second picture, such as its depth, and moves all the same little.
+                still = picture.format == "MPO" or getattr(picture, "n_frames", 1) == 1
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            return  # a video, or something that the reader of videos has words for
+    if still:
+        raise UsageError(f"--video {path} is a still picture; photos go after --image")
 
 
 class _Run:

@@ -19,7 +19,8 @@ from agegender.dataset.duplicates import drop_duplicates, file_sizes
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.journal import Journal
 from agegender.dataset.list_file import LIST_SUFFIX, write_list
-from agegender.dataset.manifest import PathNames, old_files
+from agegender.dataset.manifest import PathNames
+from agegender.dataset.outgoing import outgoing_files, tell_outgoing
 from agegender.dataset.plan import Plan, crop_settings, make_plan
 from agegender.dataset.problems import Problems
 from agegender.dataset.ray_crew import RayCrew
@@ -146,6 +147,8 @@ class _Job:
                     bins=plan.label_columns == BIN_LABELS,
                     folds=plan.has_folds,
                 )
+        self.told = self._outgoing([name for writer in self.sets.values() for name in writer.names])
+        tell_outgoing(Path(config.output), self.told)
 
     def run(self, crew: Crew | RayCrew, progress: Progress | None) -> None:
         """Crop and write all faces that are left."""
@@ -181,10 +184,15 @@ class _Job:
         self.problems.write(self.journal.folder / SKIPPED)
         files.append(SKIPPED)
         lists = self._write_lists(output, listed)
-        old = [name for split in self.plan.splits for name in old_files(output, split)]
-        self.journal.publish(files, remove=[name for name in old if name not in files])
+        remove = self._outgoing(files)
+        # Of a set that was to have faces, and whose images were all left out.
+        tell_outgoing(output, [name for name in remove if name not in self.told])
+        self.journal.publish(files, remove=remove)
         report.files = [*files, *lists]
         return report
+
+    def _outgoing(self, coming: Collection[str]) -> list[str]:
+        return outgoing_files(Path(self.config.output), self.plan.splits, coming=coming)
 
     def _chunks(self) -> Iterator[Chunk]:
         """Yield what is left to do, in order, no chunk over the end of a set."""

@@ -63,6 +63,11 @@ class SetWriter:
         if not self._origins.size:
             self._origins.append(csv_rows([(*CSV_COLUMNS, FOLD) if folds else CSV_COLUMNS]))
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all files that the set will have where it gets a face."""
+        return [*self._files, f"{self.split}.json"]
+
     def write(self, samples: Sequence[FaceSample], crops: Sequence[Crop], *, first: int) -> None:
         """Append the faces that have a crop; ``first`` is the place of the first one among the faces of this set."""
         end = first + len(samples)

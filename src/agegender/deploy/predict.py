@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,7 +14,9 @@ from agegender.deploy.detectors import open_detector
 from agegender.deploy.face import Face
 from agegender.deploy.net import FaceReader
 from agegender.deploy.open_net import open_reader
+from agegender.errors import UsageError
 from agegender.face.detector import Detection, Detector
+from agegender.face.photo import read_photo
 from agegender.graph.lookup import ModelRef
 from agegender.labels import FEMALE, MALE
 from agegender.readout import Reading
@@ -32,7 +34,7 @@ class Predictor:
 
         from agegender import Predictor
         predictor = Predictor("m50")
-        faces = predictor.predict(image)            # (H, W, 3) uint8 RGB
+        faces = predictor.predict("party.jpg")      # a path, or pixels: (H, W, 3) uint8 RGB
         pages = predictor.predict([first, second])  # a list of faces for each photo
     """
 
@@ -93,20 +95,25 @@ class Predictor:
         else:
             self.detector = detector
 
+    # A str is a sequence of str as well: the first of the two counts.
     @overload
-    def predict(self, images: Photo) -> list[Face]: ...
+    def predict(self, images: Photo | str | Path) -> list[Face]: ...  # type: ignore[overload-overlap]
 
     @overload
-    def predict(self, images: Sequence[Photo]) -> list[list[Face]]: ...
+    def predict(self, images: Sequence[Photo | str | Path]) -> list[list[Face]]: ...
 
-    def predict(self, images: Photo | Sequence[Photo]) -> list[Face] | list[list[Face]]:
-        """Return the faces of a photo (H, W, 3) uint8 RGB, best score first, or a list of faces for each of several.
+    def predict(self, images: Photo | str | Path | Sequence[Photo | str | Path]) -> list[Face] | list[list[Face]]:
+        """Return the faces of a photo, best score first, or a list of faces for each of several.
 
-        All faces, of all photos, go through the net together.
+        A photo is (H, W, 3) uint8 RGB or the path of a file, read and turned upright by ``face.photo.read_photo``;
+        several are a sequence of either, or an array (N, H, W, 3) uint8 RGB. All faces, of all photos, go through the
+        net together. Raises ImageError for a file that can't be read or is no picture, UsageError for anything else.
         """
-        if isinstance(images, np.ndarray) and images.ndim == 3:
-            return self._predict_all([images])[0]
-        return self._predict_all(list(images))
+        if isinstance(images, str | Path) or (isinstance(images, np.ndarray) and images.ndim != 4):
+            return self._predict_all([_as_photo(images)])[0]
+        if isinstance(images, bytes) or not isinstance(images, Iterable):
+            raise _no_photo(images)
+        return self._predict_all([_as_photo(image) for image in images])
 
     def predict_crops(self, crops: Sequence[Any], detections: Sequence[Detection]) -> list[Face]:
         """Return the faces of ``crops``; ``detections`` go along.
@@ -152,3 +159,19 @@ class Predictor:
         height, width = image.shape[:2]
         points = np.array(self.template.points) * (width, height)
         return Detection(np.array([0, 0, width, height], np.float32), points.astype(np.float32), 1.0)
+
+
+def _as_photo(image: Photo | str | Path) -> Photo:
+    """Return a photo (H, W, 3) uint8 RGB as it is, or read from its path. Raises ImageError and UsageError."""
+    if isinstance(image, str | Path):
+        return read_photo(image)
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise _no_photo(image)
+    return image
+
+
+def _no_photo(value: object) -> UsageError:
+    given = type(value).__name__
+    if isinstance(value, np.ndarray):
+        given = f"an array {value.shape} {value.dtype}"
+    return UsageError(f"a photo is a path or an array (H, W, 3) uint8 RGB, not {given}")

@@ -48,7 +48,10 @@ class TrainConfig:
     data_dir: str = option("dataset", help="folder with train.rec and val.rec", metavar="DIR")
     prefix: str | None = option(None, help="where checkpoints go (default: runs/NETWORK/model)", metavar="PREFIX")
     pretrained: str | None = option(
-        None, help="start from the parameters of a checkpoint that fit in name and shape", metavar="PREFIX,EPOCH"
+        None,
+        help="start from the parameters of a checkpoint that fit in name and shape; of the same network, built as that "
+        "was (--data_shape, --version_input ...) where nothing else is said",
+        metavar="PREFIX,EPOCH",
     )
     resume: bool = option(False, help="go on from the last checkpoint under the prefix, exactly where it was left")
     end_epoch: int = option(200, help="epochs to train", metavar="N")
@@ -112,7 +115,8 @@ class TrainConfig:
     label_order: str | None = option(
         None,
         choices=("gender,age", "age,gender"),
-        help="order of labels in the records (default: what train.json says)",
+        help="order of labels in the records, gender,age or age,gender (default: what train.json says)",
+        metavar="ORDER",
     )
 
     batch_size: int = option(128, help="faces per step and context (GPU)", metavar="N")

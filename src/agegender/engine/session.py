@@ -18,7 +18,7 @@ from agegender.engine.config import TrainConfig
 from agegender.engine.data import TrainingData, open_data
 from agegender.engine.keeper import CheckpointKeeper
 from agegender.engine.monitor import Monitor, Watch
-from agegender.engine.pretrained import start_from
+from agegender.engine.pretrained import Network, check_layers, start_from
 from agegender.engine.schedule import Schedule
 from agegender.engine.start import Start, find_start
 from agegender.engine.states import convert_states
@@ -138,7 +138,10 @@ def open_session(
             setup |= {"balance": config.balance}
             start = find_start(config.checkpoint_prefix, resume=config.resume, setup=setup)
             backbone = find_backbone(network_json, config)
-            module = _ready_module(config, augmentation, backend, data=data, start=start, backbone=backbone)
+            network = Network(name=config.network, graph_json=network_json, arguments=arguments)
+            module = _ready_module(
+                config, augmentation, backend, data=data, start=start, backbone=backbone, network=network
+            )
             info = start.info or _describe_model(config, augmentation, data, arguments)
             if config.bins and info.age_bins != _age_bins(config):
                 raise UsageError(f"age_bins {config.age_bins}: this run was begun with others, {info.age_bins}")
@@ -171,14 +174,16 @@ def _ready_module(
     data: TrainingData,
     start: Start,
     backbone: Backbone,
+    network: Network,
 ) -> Trainable:
     """Return the module with parameters and optimizer as ``start`` has them."""
     width = known_width(binned=data.train.binned)
     module = backend.trainable(augmentation, rows=data.train.batch_size, size=data.size, label_width=width)
     initial = module.initialise(seed=config.seed)
     if start.arrays is None and config.pretrained:
-        module.set_parameters(start_from(config.pretrained, initial))
+        module.set_parameters(start_from(config.pretrained, initial, network=network))
     elif start.arrays is not None:
+        check_layers(config.checkpoint_prefix, network, taken=[name.partition(":")[2] for name in initial])
         # Before the optimizer starts: the key-value store and the moving average copy what is there then.
         module.set_parameters(start.arrays)
     optimizer = str(config.optimizer)

@@ -78,6 +78,10 @@ def train(
             folder.write_config(flags)
             folder.read_history(session.start.epoch)
             session.describe()
+            if session.start.epoch >= config.end_epoch:
+                done = session.start.epoch
+                trained = "1 epoch is" if done == 1 else f"{done} epochs are"
+                _log.info("nothing is left to do: %s trained; --end_epoch N, N above %d, trains more", trained, done)
             _note_balance(session, folder, draw_balance)
             with Recorder(session, folder.path, config=flags) as recorder:
                 return _Fit(session, folder, draw, recorder).run()

@@ -81,10 +81,7 @@ def load_checkpoint(prefix: Path | str, epoch: int | str | None = None) -> Check
         graph = graph.inference()
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from None
-    number = resolve_epoch(prefix, epoch, info=info)
-    file = params_path(prefix, number)
-    if not file.is_file():
-        raise CheckpointError(f"{file} does not exist ({_epochs_there(prefix)})")
+    number, file = find_params(prefix, epoch, info=info)
     params = _with_kinds(load_params(file), graph)
     _check_complete(graph, params, file)
     return Checkpoint(prefix, number, graph, params, info)
@@ -122,6 +119,18 @@ def resolve_epoch(prefix: Path | str, epoch: int | str | None, *, info: ModelInf
     if not epochs:
         raise CheckpointError(f"{prefix} has no parameters: no {Path(prefix).name}-NNNN.params lies there")
     return epochs[-1]
+
+
+def find_params(prefix: Path | str, epoch: int | str | None, *, info: ModelInfo | None = None) -> tuple[int, Path]:
+    """Return the number that ``epoch`` stands for and where its parameters lie. Raises CheckpointError for neither."""
+    number = resolve_epoch(prefix, epoch, info=info)
+    file = params_path(prefix, number)
+    if not file.is_file():
+        best = info.best if info is not None else None
+        # Of a run's epochs only the best and the last are kept, so that this is what most want.
+        hint = f"; {prefix},best takes {best}" if best is not None and params_path(prefix, best).is_file() else ""
+        raise CheckpointError(f"{file} does not exist ({_epochs_there(Path(prefix))}{hint})")
+    return number, file
 
 
 def save_states(path: Path | str, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
@@ -179,6 +188,7 @@ __all__ = [
     "Arrays",
     "Checkpoint",
     "ModelInfo",
+    "find_params",
     "load_checkpoint",
     "load_states",
     "params_path",

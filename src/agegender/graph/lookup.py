@@ -16,6 +16,8 @@ from agegender.graph.info import read_info
 
 DEFAULT_MODEL = "m50"
 MODELS_VARIABLE = "AGEGENDER_MODELS"
+# What lies in the folder of a cross-validation (tools/cross_validate.py): below it are folds, which nobody runs.
+CROSS_VALIDATION = "folds.json"
 _SYMBOL = "-symbol.json"
 
 
@@ -49,7 +51,8 @@ def find_model(
     ``name`` is ``PREFIX,EPOCH`` (EPOCH a number, best or last), ``PREFIX`` alone, a file or the folder of a checkpoint,
     or the name of a folder in ``$AGEGENDER_MODELS``, the checkout's models/ or the installed package's. None is the
     newest run in ``runs`` (that ``takes`` such input, where it is told), and where there is none the shipped default. A
-    checkpoint of epoch 0 has learned nothing and is no run. Raises UsageError with what there is.
+    checkpoint of epoch 0 has learned nothing and is no run, nor is a fold of a cross-validation. Raises
+    UsageError with what there is.
     """
     if name is None:
         return _default(Path(runs), takes)
@@ -112,10 +115,16 @@ def _newest_run(runs: Path, takes: str | None) -> Path | None:
     for path in sorted(runs.glob(f"**/*{_SYMBOL}")):
         prefix = path.with_name(path.name.removesuffix(_SYMBOL))
         epochs = [epoch for epoch in saved_epochs(prefix) if epoch > 0]
-        if epochs:
+        if epochs and not _is_fold(prefix, runs):
             found.append((max(params_path(prefix, epoch).stat().st_mtime for epoch in epochs), prefix))
     newest_first = sorted(found, key=lambda run: run[0], reverse=True)
     return next((prefix for _, prefix in newest_first if _fits(prefix, takes)), None)
+
+
+def _is_fold(prefix: Path, runs: Path) -> bool:
+    """Tell whether ``prefix`` lies in the folder of a cross-validation, at ``runs`` or below it."""
+    inside = (folder for folder in prefix.parents if folder.is_relative_to(runs))
+    return any((folder / CROSS_VALIDATION).is_file() for folder in inside)
 
 
 def _fits(prefix: Path, takes: str | None) -> bool:

@@ -59,7 +59,7 @@ class EvalConfig:
     report_faces: int = option(40, help="show so many of the worst faces on that page; 0: no face", metavar="N")
     recrop: bool = option(False, help="find and warp the faces anew where they are in another crop template")
     label_order: str | None = option(
-        None, help="order of the labels in the records (default: what the set says, else gender,age)",
+        None, help="order of the labels: gender,age or age,gender (default: what the set says, else gender,age)",
         choices=("gender,age", "age,gender"), metavar="ORDER",
     )  # fmt: skip
     bad_records: str = option(

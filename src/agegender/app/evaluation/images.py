@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.dataset.face_record import FaceSample
-from agegender.errors import DataError, ImageError, RecordError
+from agegender.errors import DataError, ImageError, RecordError, UsageError
 from agegender.face.photo import read_photo
 from agegender.labels import BIN_LABELS, MAX_AGE, UNKNOWN
 from agegender.pipeline.batch import known_width
@@ -21,6 +22,8 @@ from agegender.recordio import RecordSet, unpack
 from agegender.recordio.shards import set_json
 
 Image = npt.NDArray[np.uint8]
+# How much of a file is looked at to see whether it is text: its first bytes.
+_START = 8192
 # What train.csv says of a record beside its key.
 ORIGIN_COLUMNS = ("path", "source", "subject", "group", "box", "score")
 
@@ -103,6 +106,18 @@ class RecordImages:
     def origins(self) -> list[Origin]:
         """Return what train.csv says of each record."""
         return record_origins(self._records)
+
+
+def check_list(path: Path) -> None:
+    """Raise UsageError where the file ``path`` is no text at all, such as a photo; what a list says isn't looked at."""
+    with open(path, "rb") as file:
+        start = file.read(_START)
+    # UTF-16, as Excel may write it, is text with zeros in it: the list's reader says what to do.
+    if b"\0" in start and not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(
+            f"--data {path} is neither records (a name in .rec) nor a list of photos (text: path,gender,age); "
+            "infer.py --image tells the faces of one photo"
+        )
 
 
 class ListImages:

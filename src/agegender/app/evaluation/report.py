@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from agegender.app.evaluation.images import Origin
+from agegender.app.evaluation.texts import tell
 from agegender.app.messages import say
 from agegender.calibration import SHARE, Calibration
 from agegender.files import write_text
 from agegender.labels import FEMALE, MALE, UNKNOWN
 from agegender.metrics import ScoreKeeper, Scores, decade_scores, group_scores
 from agegender.metrics.calibration import BINS, expected_calibration_error, interval_scores
+from agegender.report.texts import group_names
 
 COLUMNS = (
     *("key", "path", "source", "group", "gender", "age"),
@@ -63,7 +65,10 @@ class Results:
         return None if self.male is None else np.stack([1 - self.male, self.male], axis=1)
 
     def by(self, column: str, origins: Sequence[Origin], *, lang: str) -> dict[str, Scores]:
-        """Return the figures by ``column`` (group, source, age in decades, gender); {} where none is known."""
+        """Return the figures by ``column`` (group, source, age in decades, gender); {} where none is known.
+
+        Codes of groups have their meaning before them where the set's source is one whose codes are known.
+        """
         if column == "age":
             return decade_scores(labels=self.labels, gender_probability=self.male, age=self.age)
         if column == "gender":
@@ -73,7 +78,11 @@ class Results:
             names = [str(getattr(origins[row], column)) for row in self.rows.tolist()]
         if not any(names):
             return {}
-        return group_scores(names, labels=self.labels, gender_probability=self.male, age=self.age)
+        found = group_scores(names, labels=self.labels, gender_probability=self.male, age=self.age)
+        if column == "group":
+            meanings = group_names({origins[row].source for row in self.rows.tolist()}, lang)
+            return {meanings.get(name, name): scores for name, scores in found.items()}
+        return found
 
 
 def exact_ages(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -83,11 +92,20 @@ def exact_ages(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.where(labels[:, 3] > labels[:, 2], np.float32(UNKNOWN), labels[:, 1])
 
 
-def figures(scores: Scores, *, lang: str) -> list[str]:
-    """Return the lines that eval prints: faces, acc, MAE, CUM_5 and the older convention; nan where none is known."""
-    lines = [
-        say("counts", lang, n=scores.n, n_gender=scores.n_gender, n_age=scores.n_age),
-        say("acc", lang, value=scores.acc, n=scores.n_gender),
+def figures(scores: Scores, results: Results, *, lang: str) -> list[str]:
+    """Return the lines that eval prints: faces, acc, MAE, CUM_5 and the older convention; nan where none is known.
+
+    Of what the model wasn't trained for there is one line that says so.
+    """
+    n_gender, n_age = (int(np.count_nonzero(known >= 0)) for known in (results.labels[:, 0], results.exact_ages))
+    lines = [say("counts", lang, n=scores.n, n_gender=n_gender, n_age=n_age)]
+    if results.male is None:
+        lines.append(tell("no_gender", lang))
+    else:
+        lines.append(say("acc", lang, value=scores.acc, n=scores.n_gender))
+    if results.age is None:
+        return [*lines, tell("no_age", lang)]
+    lines += [
         say("mae", lang, value=scores.mae, n=scores.n_age),
         say("cum", lang, years=CUM_YEARS, value=scores.cum[CUM_YEARS], n=scores.n_age),
         say("within3", lang, value=scores.within3_rounded, n=scores.n_age),
@@ -100,34 +118,40 @@ def figures(scores: Scores, *, lang: str) -> list[str]:
 def calibration_figures(results: Results, calibration: Calibration, *, lang: str) -> list[str]:
     """Return the lines about how far confidence can be relied on, with ``calibration`` applied; nan where unknown.
 
-    ``results.ends`` must hold the interval for ``SHARE`` where the model has a distribution over ages.
+    There is none of what the model wasn't trained for. ``results.ends`` must hold the interval for ``SHARE`` where the
+    model has a distribution over ages.
     """
     stored = "calibrated" if calibration.epoch is not None or not calibration.empty else "uncalibrated"
-    error, known = float("nan"), 0
+    lines = [say(stored, lang, temperature=calibration.gender_temperature)]
     genders = results.genders()
     if genders is not None:
         error = expected_calibration_error(calibration.gender(genders), results.labels[:, 0])
         known = int(np.count_nonzero(results.labels[:, 0] >= 0))
-    ends = None
+        lines.append(say("ece", lang, value=error, bins=BINS, n=known))
     if results.age is not None:
         ends = calibration.correct(results.ends.get(SHARE), age=results.age)
-    if ends is None:
-        ends = np.empty((0, 2))
-    ages = interval_scores(ends, results.exact_ages[: len(ends)])
-    return [
-        say(stored, lang, temperature=calibration.gender_temperature),
-        say("ece", lang, value=error, bins=BINS, n=known),
-        say("coverage", lang, percent=round(100 * SHARE), value=ages.coverage, width=ages.width, n=ages.n),
-    ]
+        if ends is None:
+            ends = np.empty((0, 2))
+        ages = interval_scores(ends, results.exact_ages[: len(ends)])
+        lines.append(say("coverage", lang, percent=round(100 * SHARE), value=ages.coverage, width=ages.width, n=ages.n))
+    return lines
 
 
-def table(scores: dict[str, Scores], *, title: str) -> list[str]:
-    """Return a table of figures as lines, a group per line."""
+def table(scores: dict[str, Scores], results: Results, *, title: str) -> list[str]:
+    """Return a table of figures as lines, a group per line; no column is of what the model wasn't trained for."""
     width = max(columns_of(name) for name in (title, *scores))
-    lines = [f"{padded(title, width)}  {'n':>7}  {'acc':>7}  {'MAE':>7}  {'CUM_5':>7}  {'bias':>7}"]
+    heads = ["n", *(["acc"] if results.male is not None else [])]
+    heads += ["MAE", "CUM_5", "bias"] if results.age is not None else []
+    lines = [padded(title, width) + "".join(f"  {head:>7}" for head in heads)]
     for name, of in scores.items():
-        row = f"{of.acc:>7.4f}  {of.mae:>7.3f}  {of.cum[CUM_YEARS]:>7.4f}  {of.bias:>+7.2f}"
-        lines.append(f"{padded(name, width)}  {of.n:>7}  {row}")
+        cells = {
+            "n": f"{of.n}",
+            "acc": f"{of.acc:.4f}",
+            "MAE": f"{of.mae:.3f}",
+            "CUM_5": f"{of.cum[CUM_YEARS]:.4f}",
+            "bias": f"{of.bias:+.2f}",
+        }
+        lines.append(padded(name, width) + "".join(f"  {cells[head]:>7}" for head in heads))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What --compare, --against and several sets of --data say, in English and Chinese."""
+"""What eval says of --compare, --against, several sets of --data and what a model doesn't tell, both languages."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ _PAIRS = {
     "flips": ("permutation of A and B in pairs", "成对置换检验"),
     "set": ("set", "数据集"),
     "written": ("table: {path}", "表格：{path}"),
+    "no_gender": ("gender: the model tells none", "性别：该模型不判断性别"),
+    "no_age": ("age: the model tells none", "年龄：该模型不判断年龄"),
     "window": (
         "{name} looks at a window of which {share:.0%} lies beyond the images, where it sees black: crops of faces end "
         "before that, which costs it accuracy; photos in a list (--data faces.txt) are the fair comparison",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from agegender.app.inference.config import InferConfig
@@ -20,21 +21,31 @@ def open_model(config: InferConfig, *, lang: str) -> Predictor:
 
     Raises what ``Predictor`` and ``find_model`` raise.
     """
+    return open_found(config, find_models(config, lang=lang))
+
+
+def find_models(config: InferConfig, *, lang: str) -> dict[str, ModelRef | str]:
+    """Return the models of ``config`` by flag, ``model`` or ``age_model`` and ``gender_model``, and say which they are.
+
+    The epoch of a checkpoint is a number; an .onnx file is its path. Raises what ``find_model`` raises.
+    """
+    if config.age_model is None and config.gender_model is None:
+        return {"model": find_told(config.model, lang)}
+    pair = {"age_model": config.age_model, "gender_model": config.gender_model}
+    return {flag: find_told(name, lang) for flag, name in pair.items()}
+
+
+def open_found(config: InferConfig, models: Mapping[str, ModelRef | str]) -> Predictor:
+    """Open ``models``, as ``find_models`` gives them, and the detector of ``config``. Raises as ``Predictor``."""
     how: dict[str, Any] = {"thresholds": config.thresholds}
     if len(config.det_threshold) == 1:
         how["det_threshold"] = config.det_threshold[0]
     if config.min_confidence is not None:
         how["min_confidence"] = config.min_confidence
-    model: ModelRef | str | None = None
-    if config.age_model is None and config.gender_model is None:
-        model = find_told(config.model, lang)
-    else:
-        for name in (config.age_model, config.gender_model):
-            find_told(name, lang)
     from agegender.deploy.predict import Predictor
 
     return Predictor(
-        model,
+        models.get("model"),
         age_model=config.age_model,
         gender_model=config.gender_model,
         template=config.template,

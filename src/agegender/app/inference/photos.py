@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from agegender.app.inference.ahead import ReadAhead
 from agegender.app.inference.config import STANDARD_OUTPUT, InferConfig
-from agegender.app.inference.model import open_model
+from agegender.app.inference.maker import Maker
+from agegender.app.inference.model import find_models, open_found
 from agegender.app.inference.report import Progress, say, say_faces, show
 from agegender.app.inference.results import ResultFile, as_object, open_results
 from agegender.app.inference.sources import Found, Listed, NamedFile, Source, find_photos, open_sources
@@ -67,12 +68,13 @@ def annotate_photos(names: Sequence[str], config: InferConfig, *, lang: str, tal
     """Go through the photos that ``names`` mean: 0 where all could be read, 1 where some could not, 130 after Ctrl-C.
 
     ``tally`` counts what is done. Raises UsageError for names and options that can't be meant, before anything is
-    written.
+    written, and where ``--resume`` meets a file of another model.
     """
     sources = open_sources(names, leave_out=picture_folder(config.output))
     targets = Targets(sources, config.output)
     check_files(config, targets)
-    predictor = open_model(config, lang=lang)
+    models = find_models(config, lang=lang)
+    predictor = open_found(config, models)
     with ExitStack() as stack:
         results = open_results(
             json_file=config.files.get("--json"),
@@ -80,6 +82,7 @@ def annotate_photos(names: Sequence[str], config: InferConfig, *, lang: str, tal
             resume=config.resume,
             distribution=config.distribution,
             passes=config.mc_dropout is not None,
+            maker=Maker.of(models) if {"--json", "--csv"} & set(config.files) else None,
         )
         for file in results:
             stack.callback(file.close)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from agegender.app.inference.maker import Maker
 from agegender.app.seen_names import SeenNames
 from agegender.deploy.face import Face
 from agegender.doubt import NUMBERS
@@ -30,11 +31,11 @@ PASSES_COLUMNS = NUMBERS
 class ResultFile(ABC):
     """A file of results, to be closed. Without ``resume`` an older one is emptied.
 
-    ``failed`` counts the photos in it that could not be read, ``len`` all. Raises DataError where ``resume`` meets a
-    file that isn't one of these.
+    ``failed`` counts the photos in it that could not be read, ``len`` all. ``maker`` is written down beside a new file.
+    Raises DataError where ``resume`` meets a file that isn't one of these, UsageError where it is of another ``maker``.
     """
 
-    def __init__(self, path: Path, *, resume: bool = False) -> None:
+    def __init__(self, path: Path, *, resume: bool = False, maker: Maker | None = None) -> None:
         self.path = path
         self.failed = 0
         self._done = SeenNames()
@@ -42,8 +43,12 @@ class ResultFile(ABC):
         self._file = open(path, "r+b" if resume and path.exists() else "wb", buffering=0)  # noqa: SIM115 (see close)
         try:
             size = self._read() if resume and path.stat().st_size else 0
+            if maker is not None and len(self):
+                maker.check(path)
             self._file.truncate(size)
             self._file.seek(size)
+            if maker is not None and not len(self):
+                maker.note(path)
             if not size:
                 self._append(self._header())
         except BaseException:
@@ -100,9 +105,11 @@ class JsonFile(ResultFile):
 
     _start = b'{"image": '
 
-    def __init__(self, path: Path, *, resume: bool = False, distribution: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, resume: bool = False, maker: Maker | None = None, distribution: bool = False
+    ) -> None:
         self._distribution = distribution
-        super().__init__(path, resume=resume)
+        super().__init__(path, resume=resume, maker=maker)
 
     def _header(self) -> bytes:
         return b""
@@ -133,17 +140,19 @@ class CsvFile(ResultFile):
     ``passes`` adds ``PASSES_COLUMNS``.
     """
 
-    def __init__(self, path: Path, *, resume: bool = False, passes: bool = False) -> None:
+    def __init__(self, path: Path, *, resume: bool = False, maker: Maker | None = None, passes: bool = False) -> None:
         self._more = PASSES_COLUMNS if passes else ()
         self._columns = (*CSV_COLUMNS[:-1], *self._more, CSV_COLUMNS[-1])
-        super().__init__(path, resume=resume)
+        super().__init__(path, resume=resume, maker=maker)
 
     def _header(self) -> bytes:
         return _row(self._columns)
 
     def _piece(self, image: str, faces: Sequence[Face], error: str | None) -> bytes:
         if not faces:
-            return _row([image, "", 0, *[""] * (len(self._columns) - 4), error or ""])
+            # The path stands in a column of its own.
+            reason = (error or "").removeprefix(f"{image}: ")
+            return _row([image, "", 0, *[""] * (len(self._columns) - 4), reason])
         cells = (_values(face, self._more) for face in faces)
         return b"".join(_row([image, number, len(faces), *each, ""]) for number, each in enumerate(cells, 1))
 
@@ -217,15 +226,21 @@ def _row(cells: Sequence[Any]) -> bytes:
 
 
 def open_results(
-    *, json_file: str | None, csv_file: str | None, resume: bool, distribution: bool, passes: bool = False
+    *,
+    json_file: str | None,
+    csv_file: str | None,
+    resume: bool,
+    distribution: bool,
+    passes: bool = False,
+    maker: Maker | None = None,
 ) -> list[ResultFile]:
     """Open the files that are wanted; all are closed again where one can't be opened."""
     files: list[ResultFile] = []
     try:
         if json_file is not None:
-            files.append(JsonFile(Path(json_file), resume=resume, distribution=distribution))
+            files.append(JsonFile(Path(json_file), resume=resume, maker=maker, distribution=distribution))
         if csv_file is not None:
-            files.append(CsvFile(Path(csv_file), resume=resume, passes=passes))
+            files.append(CsvFile(Path(csv_file), resume=resume, maker=maker, passes=passes))
     except BaseException:
         for file in files:
             file.close()

@@ -15,7 +15,8 @@ from agegender.dataset.exchange.entry import Container, Entry
 from agegender.dataset.exchange.image_crops import ImageCrops
 from agegender.dataset.face_record import FaceSample
 from agegender.dataset.journal import Journal
-from agegender.dataset.manifest import PathNames, old_files
+from agegender.dataset.manifest import PathNames
+from agegender.dataset.outgoing import outgoing_files, tell_outgoing
 from agegender.dataset.pack import SKIPPED
 from agegender.dataset.plan import Plan, crop_settings
 from agegender.dataset.problems import Problems
@@ -153,5 +154,6 @@ def _publish(journal: Journal, sets: dict[str, SetWriter], plan: Plan, problems:
     if len(problems):
         problems.write(journal.folder / SKIPPED)
         files.append(SKIPPED)
-    old = [name for side in plan.splits for name in old_files(journal.output, side)]
-    journal.publish(files, remove=[name for name in old if name not in files])
+    remove = outgoing_files(journal.output, plan.splits, coming=files)
+    tell_outgoing(journal.output, remove)
+    journal.publish(files, remove=remove)

@@ -73,7 +73,8 @@ def list_source(file: Path | str) -> Source:
     """Return the source of one list file. Raises UsageError when it does not exist."""
     source = ListSource(file)
     if not source.found(Path()):
-        raise UsageError(f"list file {str(file)!r} does not exist")
+        problem = "is no file" if Path(file).exists() else "does not exist"
+        raise UsageError(f"list file {str(file)!r} {problem}")
     return source
 
 
