@@ -13,7 +13,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from agegender.app.inference.config import InferConfig, collect_config
 from agegender.app.parser import CommandParser
 from agegender.config import add_options, as_json, collect, option
 from agegender.errors import INTERRUPTED, UsageError
+from agegender.packages import require_packages
 
 EXAMPLES = """examples:
   python tools/batch_infer_ray.py --input photos/ --output faces/ --model m50
@@ -132,16 +132,7 @@ def _check(flags: JobFlags) -> None:
             raise UsageError(f"--{flag} {value}: at least 1")
     if not 0 <= flags.num_gpus_per_worker <= 1:
         raise UsageError(f"--num_gpus_per_worker {flags.num_gpus_per_worker:g} is not within 0..1")
-    missing = next((name for name in PACKAGES if not _is_there(name)), None)
-    if missing is not None:
-        raise UsageError(
-            f"the package {missing} is not installed in {sys.executable}; pip install -r requirements-ray.txt "
-            "(or agegender[ray]) installs what is needed"
-        )
-
-
-def _is_there(name: str) -> bool:
-    return find_spec(name) is not None
+    require_packages(*PACKAGES, extra="ray")
 
 
 def _parser() -> argparse.ArgumentParser:

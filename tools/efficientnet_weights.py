@@ -18,8 +18,9 @@ _WRAPPED = re.compile(r"^(?:(?:module|model|backbone)\.)+")
 # (stage, unit) of each block, in order: one package counts them through, timm within their stage.
 _PLACES = [(stage, unit) for stage, (_, _, _, blocks, _) in enumerate(STAGES, 1) for unit in range(1, blocks + 1)]
 _AROUND = {"conv_stem": "stem_conv2d", "conv_head": "last_conv2d"}
-# The first block widens nothing, and timm numbers the norms of a block as they come.
-_WIDENING = {
+# The layers of a block, under the package's names and under timm's, which numbers a block's norms as they come: the
+# first block, which widens nothing, has other names there.
+_PACKAGE = {
     "expand_conv": "expand_conv2d",
     "bn0": "expand_batchnorm",
     "depthwise_conv": "dw_conv2d",
@@ -90,10 +91,10 @@ def _package_layer(layer: str) -> str | None:
     if block is None:
         around = {"_bn0": "stem_batchnorm", "_bn1": "last_batchnorm"}
         return around.get(layer) or _AROUND.get(layer.removeprefix("_"))
-    if int(block[1]) >= len(_PLACES) or block[2] not in _WIDENING:
+    if int(block[1]) >= len(_PLACES) or block[2] not in _PACKAGE:
         return None
     stage, unit = _PLACES[int(block[1])]
-    return f"stage{stage}_unit{unit}_{_WIDENING[block[2]]}"
+    return f"stage{stage}_unit{unit}_{_PACKAGE[block[2]]}"
 
 
 def _timm_layer(layer: str) -> str | None:

@@ -12,13 +12,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from agegender.cores import usable_cores
 from agegender.errors import AgeGenderError, UsageError
+from agegender.packages import require_packages
 
 LOCAL, AUTO = "local", "auto"
 _KNOCK_SECONDS = 10.0
@@ -29,11 +29,7 @@ _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 def require_ray() -> None:
     """Raise UsageError, with the way to it, where Ray is not installed."""
-    if find_spec("ray") is None:
-        raise UsageError(
-            f"the package ray is not installed in {sys.executable}; pip install -r requirements-ray.txt "
-            "(or agegender[ray]) installs what is needed"
-        )
+    require_packages("ray", extra="ray")
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""MobileFaceNet: its size against the paper's, its outputs, and the same answers on every executor."""
+"""MobileFaceNet: its size against the paper's, and its outputs."""
 
 from __future__ import annotations
 
 import numpy as np
 
 import symbols
-from tests.symbols.test_networks import DEX, bound, sizes
+from tests.symbols.test_networks import DEX, sizes
 
 
 def test_the_backbone_has_the_papers_size() -> None:
@@ -24,11 +24,3 @@ def test_the_folded_backbone_has_the_papers_size() -> None:
     counted = {n: int(np.prod(s)) for n, s in zip(symbol.list_arguments(), shapes) if "logits" not in n}
     endings = ("_weight", "_beta", "_prelu_gamma")
     assert sum(count for name, count in counted.items() if name.endswith(endings)) == 993_344
-
-
-def test_age_is_the_expectation_of_its_softmax() -> None:
-    executor = bound(symbols.build("mobilefacenet", data_shape=(3, 64, 64)), (2, 3, 64, 64))
-    executor.forward(is_train=False)
-    _, gender, probability, age = (output.asnumpy() for output in executor.outputs)
-    np.testing.assert_allclose(gender.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(probability @ np.arange(101)[:, None], age, rtol=1e-5)

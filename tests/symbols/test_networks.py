@@ -138,7 +138,7 @@ def test_what_does_not_exist_is_named(network: str, arguments: dict[str, Any], m
         symbols.build(network, **arguments)
 
 
-@pytest.mark.parametrize("network", ["m50", "ssrnet"])
+@pytest.mark.parametrize("network", ["m50", "ssrnet", "mobilefacenet", "efficientnet_lite0"])
 def test_age_is_the_expectation_of_its_softmax(network: str) -> None:
     shape = (2, *symbols.NETWORKS[network].data_shape)
     executor = bound(symbols.build(network), shape)

@@ -147,7 +147,7 @@ def say(key: str, lang: str, **values: Any) -> str:
     return TEXTS[lang][key].format(**values)
 
 
-def model_line(model: ModelRef, lang: str, *, prefix: Path, epoch: int | None) -> str:
+def model_line(model: ModelRef, lang: str, *, prefix: Path, epoch: int | str | None) -> str:
     """Return the line that says which checkpoint is used, and why ``find_model`` took this model."""
     origin = say(f"model_{model.origin.kind}", lang, name=model.origin.name, place=model.origin.place)
     return say("model", lang, prefix=prefix, epoch=epoch, origin=origin)

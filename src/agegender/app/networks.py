@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from agegender.age_bins import DEFAULT_SCHEME, parse_bins
 from agegender.app.inherited import find_origin, inherit, saved_graph
 from agegender.errors import UsageError, did_you_mean
+from agegender.input_shape import is_vector
 
 if TYPE_CHECKING:
     from agegender.engine.config import TrainConfig
@@ -123,7 +124,7 @@ def fill_in(config: TrainConfig, defaults: Any) -> TrainConfig:
 
 def _sized_by_set(config: TrainConfig, defaults: Any) -> TrainConfig:
     """Return ``config`` with the length of the set's embeddings, for a network that takes embeddings of any."""
-    if config.data_shape is not None or defaults.data_shape[1:] != (1, 1):
+    if config.data_shape is not None or not is_vector(defaults.data_shape):
         return config
     from agegender.engine.vectors import shape_of_set
 
@@ -155,7 +156,7 @@ def _packaged(config: TrainConfig, given: dict[str, Any]) -> str:
 
     defaults = packaged_networks()[config.network]
     # A graph on embeddings takes any number of them.
-    fixed = ("embedding",) if defaults.data_shape[1:] == (1, 1) else ("data_shape", "embedding")
+    fixed = ("embedding",) if is_vector(defaults.data_shape) else ("data_shape", "embedding")
     changed = [name for name in fixed if getattr(config, name) != getattr(defaults, name)]
     if config.bins not in ((), parse_bins(DEFAULT_SCHEME)):
         changed.append("age_bins")

@@ -11,13 +11,10 @@ def pinned_model(name: str | None) -> str:
     Shipped models keep their name, which is found on each machine; other paths become absolute. Raises what
     ``find_model`` raises.
     """
-    from agegender.graph.checkpoint import resolve_epoch
-    from agegender.graph.info import read_info
-    from agegender.graph.lookup import find_model
+    from agegender.graph.lookup import find_model, with_epoch
 
     if name is not None and name.endswith(".onnx"):
         return str(Path(name).expanduser().absolute())
-    model = find_model(name, takes="photos")
-    epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
+    model = with_epoch(find_model(name, takes="photos"))
     own = model.origin.kind in ("name", "shipped")
-    return f"{model.origin.name if own else model.prefix.absolute()},{epoch}"
+    return f"{model.origin.name if own else model.prefix.absolute()},{model.epoch}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from agegender.config import add_options, collect, option
 from agegender.deploy.detectors import DETECTORS
 from agegender.errors import UsageError
 from agegender.executor import EXECUTORS
+from agegender.packages import require_packages
 from agegender.service.config import ServiceConfig
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; 0 after a graceful stop."""
     from agegender.app.messages import language
 
-    require_service()
+    require_packages(*PACKAGES, extra="serve")
     served, config = collect(ServedConfig, args), collect(ServiceConfig, args)
     tokens = read_tokens(config.tokens_file, os.environ.get(TOKENS_VARIABLE))
     if not tokens and not config.only_here:
@@ -101,16 +100,6 @@ def main(args: argparse.Namespace) -> int:
     with bind(config) as place:
         run_server(open_service(served, config, tokens=tokens, lang=language(served.lang)), place)
     return 0
-
-
-def require_service() -> None:
-    """Raise UsageError, with the way to it, where a package that the service needs is not installed."""
-    for name in PACKAGES:
-        if find_spec(name) is None:
-            raise UsageError(
-                f"the package {name} is not installed in {sys.executable}; pip install -r requirements-serve.txt "
-                "(or agegender[serve]) installs what is needed"
-            )
 
 
 def read_tokens(path: str | None, variable: str | None) -> tuple[str, ...]:
@@ -226,18 +215,15 @@ def _on_onnxruntime(served: ServedConfig) -> bool:
 
 def _name(served: ServedConfig) -> str:
     """Return what clients are told about which model it is: no path of this machine."""
-    from agegender.graph.checkpoint import resolve_epoch
-    from agegender.graph.info import read_info
-    from agegender.graph.lookup import find_model
+    from agegender.graph.lookup import find_model, with_epoch
 
     names = []
     for name in [served.model] if served.age_model is None else [served.age_model, served.gender_model]:
         if name is not None and name.endswith(".onnx"):
             names.append(Path(name).name)
             continue
-        found = find_model(name, takes="photos")
-        epoch = resolve_epoch(found.prefix, found.epoch, info=read_info(found.prefix))
-        names.append(f"{found.prefix.name},{epoch}")
+        found = with_epoch(find_model(name, takes="photos"))
+        names.append(f"{found.prefix.name},{found.epoch}")
     return "+".join(names)
 
 

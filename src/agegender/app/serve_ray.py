@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from agegender.app.ray_config import RayConfig, ReplicaConfig, ReplicaServed
 from agegender.app.serve import TOKENS_VARIABLE, infer_config, open_service, read_tokens, vector_net
 from agegender.config import add_options, collect
-from agegender.errors import UsageError
+from agegender.packages import require_packages
 from agegender.ray_session import ray_session
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ examples:
 Each machine needs this package, and models that are not shipped under the same path. Needs Ray Serve:
   pip install -r requirements-serve-ray.txt
 """
+# The first is Ray itself; the others come with ray[serve], not with ray.
+PACKAGES = ("ray", "aiohttp_cors", "opencensus")
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
     tokens = read_tokens(config.tokens_file, os.environ.get(TOKENS_VARIABLE))
     if not tokens and not config.only_here:
         _log.warning("everybody who reaches %s may use the service: no tokens are set", config.host)
-    _require_serve()
+    require_packages(*PACKAGES, extra="serve-ray")
     served = _pinned(served, gpu=where.gpus_per_replica > 0)
     lang = language(served.lang)
     _try_model(served, lang=lang)
@@ -72,20 +74,6 @@ def main(args: argparse.Namespace) -> int:
     ):
         Serving(ray, config, open_replica, where).run()
     return 0
-
-
-def _require_serve() -> None:
-    """Raise UsageError, with the way to it, where Ray Serve is not installed."""
-    import sys
-    from importlib.util import find_spec
-
-    # The first is Ray itself; the others come with ray[serve], not with ray.
-    for name in ("ray", "aiohttp_cors", "opencensus"):
-        if find_spec(name) is None:
-            raise UsageError(
-                f"the package {name} is not installed in {sys.executable}; pip install -r requirements-serve-ray.txt "
-                "(or agegender[serve-ray]) installs what is needed"
-            )
 
 
 def _pinned(served: ReplicaServed, *, gpu: bool) -> ReplicaServed:

@@ -54,10 +54,11 @@ def main(args: argparse.Namespace) -> int:
     config = replace(config, engine=engine)
     if engine == "torch" and not launched_by_torch() and (processes := _processes(config.gpu_ids)) > 1:
         return launch(command_line(), processes=processes)
-    if not launched_by_torch() or os.environ["RANK"] == "0":
+    speaks = not launched_by_torch() or os.environ["RANK"] == "0"
+    if speaks:
         _log.info("engine: %s (%s)", engine, reason)
     network = build_network(config)
-    if network.inherited and (not launched_by_torch() or os.environ["RANK"] == "0"):
+    if speaks and network.inherited:
         _log.info("%s", network.inherited)
     from agegender.engine import train
 

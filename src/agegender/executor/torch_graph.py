@@ -96,10 +96,11 @@ class GraphModule(nn.Module):
         norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
         before = [norm.momentum for norm in norms]
         count = 0
+        for norm in norms:
+            norm.train()
         try:
             for data in batches:
                 for norm in norms:
-                    norm.train()
                     norm.momentum = count / (count + 1)
                 self(data)
                 count += 1

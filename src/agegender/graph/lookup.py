@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import agegender
 from agegender.errors import UsageError
-from agegender.graph.checkpoint import params_path, saved_epochs, symbol_path
+from agegender.graph.checkpoint import params_path, resolve_epoch, saved_epochs, symbol_path
 from agegender.graph.info import read_info
+from agegender.input_shape import is_vector
 
 DEFAULT_MODEL = "m50"
 MODELS_VARIABLE = "AGEGENDER_MODELS"
@@ -71,6 +72,11 @@ def find_model(
     raise UsageError(
         f"there is no model {text!r}{hint}: no file {text}{_SYMBOL}, and no model of that name (models here: {there})"
     )
+
+
+def with_epoch(found: ModelRef) -> ModelRef:
+    """Return ``found`` with the number of its epoch. Raises what ``resolve_epoch`` and ``read_info`` raise."""
+    return replace(found, epoch=resolve_epoch(found.prefix, found.epoch, info=read_info(found.prefix)))
 
 
 def known_models() -> dict[str, Path]:
@@ -133,7 +139,7 @@ def _fits(prefix: Path, takes: str | None) -> bool:
         return True
     info = read_info(prefix)
     shape = None if info is None else info.data_shape
-    return (shape is not None and shape[1:] == (1, 1)) == (takes == "embeddings")
+    return (shape is not None and is_vector(shape)) == (takes == "embeddings")
 
 
 def _split(name: str) -> tuple[str, str | int | None]:

@@ -66,11 +66,8 @@ def find_told(name: str | None, lang: str, *, takes: Literal["photos", "embeddin
     if name is not None and name.endswith(".onnx"):
         say(text("model_file", lang, path=name), sys.stderr)
         return name
-    from agegender.graph.checkpoint import resolve_epoch
-    from agegender.graph.info import read_info
-    from agegender.graph.lookup import ModelRef, find_model
+    from agegender.graph.lookup import find_model, with_epoch
 
-    model = find_model(name, takes=takes)
-    epoch = resolve_epoch(model.prefix, model.epoch, info=read_info(model.prefix))
-    say(model_line(model, lang, prefix=model.prefix, epoch=epoch), sys.stderr)
-    return ModelRef(model.prefix, epoch, model.origin)
+    model = with_epoch(find_model(name, takes=takes))
+    say(model_line(model, lang, prefix=model.prefix, epoch=model.epoch), sys.stderr)
+    return model
